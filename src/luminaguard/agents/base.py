@@ -1,0 +1,39 @@
+"""The seam of agents: a brief goes in, a command line for the workspace comes out.
+
+What an agent did is judged by its commits and by the checks alone, never by its exit code or its words.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from luminaguard.model.brief import Brief
+from luminaguard.sandboxes.base import Mount
+
+PROMPT_AT = Path("/run/luminaguard/prompt.md")
+"""Where an agent behind walls finds its prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How to start an agent inside its sandbox: the prompt is on standard input and in $LUMINAGUARD_PROMPT_FILE.
+
+    `mounts` are files of ours that the agent needs to see, read-only.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+
+
+class Agent(Protocol):
+    """One configured agent, a key of [agents]."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """Say why this agent cannot be started here, or None."""
+
+    def launch(self, brief: Brief) -> Launch:
+        """Give the command line for one attempt. Starts nothing."""

@@ -1,0 +1,1 @@
+"""What happens next: run, attempt, landing, recovery, placement."""

@@ -1,0 +1,32 @@
+"""The seam of gates: a commit goes in, a verdict comes out.
+
+A gate answers with a red verdict when the work is at fault, and raises `HostFault` or `Transient` when the machine is.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from luminaguard.model.ids import Oid
+from luminaguard.model.issue import Issue
+from luminaguard.model.work import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is judged: the issue, the commit that holds the work and the commit that it is measured against."""
+
+    issue: Issue
+    commit: Oid
+    base: Oid
+
+
+class Gate(Protocol):
+    """One gate."""
+
+    name: str
+
+    def missing(self) -> str | None:
+        """Say why this gate cannot be asked here, or None."""
+
+    async def judge(self, subject: Subject) -> Verdict:
+        """Answer for exactly the tree of `subject.commit`."""

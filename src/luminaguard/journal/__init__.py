@@ -1,0 +1,1 @@
+"""The append-only log of facts: the only truth about a run."""

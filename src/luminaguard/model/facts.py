@@ -1,0 +1,74 @@
+"""Facts: what happened, written once and never changed. Everything that a person is told is made from these.
+
+A fact is unique by (run, subject, kind). The subject is "run" or an issue id. A kind is a name, or a name and a number,
+"agent:2", where the same thing can happen again. `KINDS` is the whole vocabulary, with the keys of each `data`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from luminaguard.model.ids import Json, RunId
+
+RUN = "run"
+"""The subject of facts about the run as a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One row of the journal. `time` is seconds since the epoch, UTC."""
+
+    seq: int
+    time: float
+    run: RunId
+    subject: str
+    kind: str
+    data: Mapping[str, Json]
+
+    @property
+    def name(self) -> str:
+        """The kind without its numbers: "agent" of "agent:2"."""
+        return self.kind.partition(":")[0]
+
+    @property
+    def number(self) -> int:
+        """The first number of the kind, 0 where it has none: 2 of "agent:2" and of "placed:2.1"."""
+        head = self.kind.partition(":")[2].partition(".")[0]
+        return int(head) if head.isdigit() else 0
+
+
+KINDS: Mapping[str, str] = {
+    # subject "run"
+    "started": "target, base, slots, isolation, agent, backlog, checks: [command], checks_from, style, approve, "
+    "forecast: {makespan_s, lower_bound_s, sequential_s}, notices: [text]",
+    "session": "pid, isolation: the level in force, reason",
+    "session_ended": "outcome: done | held | interrupted",
+    "verified": "commits_on_target, trees_tested, issues_closed: bool, details: [text]",
+    "paused": "by",
+    "resumed": "by",
+    # subject: an issue, in the order in which a task goes
+    "planned": "title, kind, needs: [id], wave, estimate_s, priority, risk, branch, deliverables: [text], issue: {...}",
+    "ready": "",
+    "attempt": "N. start: oid, target: oid, why: first | retry | conflict | checks | review | person, feedback: text",
+    "placed": "N.K. agent start K of attempt N: place, isolation, agent",
+    "agent": "N. ended: exited | timeout | lost | killed, exit_code, seconds, commit: oid | null, problem: text | null, "
+    "files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, output_tokens, usd",
+    "published": "N. branch, commit, pull_request",
+    "review": "N. ok, why, findings: [{severity, file, line, text}], grade, seconds",
+    "approval_asked": "N. candidate, why",
+    "queued": "N. commit",
+    "candidate": "N.M. try M in the queue of attempt N: commit, tree, base",
+    "conflict": "N.M. base, paths: [path], hunks",
+    "checks": "N.M. ok, why, tree, seconds, cached, commands: [{command, exit_code, seconds}], log",
+    "landing": "N.M. intent: candidate, tree, base",
+    "landed": "commit, tree, base, files: [{path, added, removed}], checkouts: [text], attempt",
+    "closing": "intent: pull_request",
+    "closed": "state, closed: bool",
+    "held": "N. why, who: who must act, how: what to type, group: approval | trust | work | landing",
+    "failed": "N. why, how",
+    # subject: an issue, added by a person
+    "approved": "N. by",
+    "rejected": "N. by, why",
+    "retry": "N. by, text",
+    "cancelled": "by",
+    "released": "by: the author gate's hold is lifted",
+}

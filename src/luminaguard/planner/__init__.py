@@ -1,0 +1,1 @@
+"""Issues in, plan out: dependencies, kinds, files, waves, forecast, risks. Pure."""

@@ -1,0 +1,1 @@
+"""Merge-queue policy: state and event in, new state and actions out. Pure."""

@@ -1,0 +1,1 @@
+"""Facts and plans in, text and JSON out. Pure."""
