@@ -1,1 +1,1 @@
-"""The nouns: what an issue, a plan, an attempt, a candidate, a verdict, a landing and a fact are. Imports nothing of ours."""
+"""The nouns: issue, plan, attempt, candidate, verdict, landing, fact, fault. Imports nothing of ours."""

@@ -9,7 +9,7 @@ Everything else that is raised is a bug (exit 70). The message says what, which 
 """
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 the word that the docs and the exit codes use
     """Something outside the program stands in the way, and somebody can act on it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:

@@ -12,7 +12,7 @@ RunId = NewType("RunId", str)
 """One run over a backlog: "20261121-211403-5f3a"; sorts by its start."""
 
 # A PEP 695 alias needs Python 3.12.
-Json: TypeAlias = Union[None, bool, int, float, str, "list[Json]", "dict[str, Json]"]  # noqa: UP007 recursive
+Json: TypeAlias = Union[bool, int, float, str, "list[Json]", "dict[str, Json]", None]
 """What JSON can say."""
 
 

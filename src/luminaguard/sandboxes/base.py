@@ -1,6 +1,6 @@
 """The seam of isolation: a command line goes in, the command line that runs it inside the walls comes out.
 
-A sandbox starts nothing itself. The caller runs the enclosed command under `host.shim`, which holds time, output and
+A sandbox starts nothing itself. The caller runs the command under `host.detached`, which holds time, output and
 resource limits and outlives us; so one way of running serves every level.
 """
 
@@ -10,7 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-MIB = 1024 * 1024
+from luminaguard.host.detached import Command
+from luminaguard.host.limits import Limits
 
 
 class Isolation(StrEnum):
@@ -19,22 +20,6 @@ class Isolation(StrEnum):
     VM = "vm"
     NAMESPACE = "namespace"
     NONE = "none"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a sandboxed program may use, all of it together unless it says otherwise.
-
-    `file_bytes` bounds each file, `tmp_bytes` the scratch space in memory (/tmp, the home), `disk_bytes` what the
-    workspace may grow by, `output_bytes` what is kept of standard output and error.
-    """
-
-    memory_bytes: int = 8192 * MIB
-    processes: int = 1024
-    file_bytes: int = 1024 * MIB
-    tmp_bytes: int = 1024 * MIB
-    disk_bytes: int = 8192 * MIB
-    output_bytes: int = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +52,7 @@ class Walls:
     tree: Overlay | Mount
     mounts: tuple[Mount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = Limits()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enclosed:
-    """What to execute on this machine: the whole command line, the whole environment, the folder to start in."""
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    cwd: Path
-    limits: Limits
+    limits: Limits = field(default_factory=Limits)
 
 
 class Sandbox(Protocol):
@@ -88,7 +63,7 @@ class Sandbox(Protocol):
     def missing(self) -> str | None:
         """Say why this level does not work here, by having tried it, or None. The answer is kept."""
 
-    def enclose(self, argv: Sequence[str], walls: Walls) -> Enclosed:
+    def enclose(self, argv: Sequence[str], walls: Walls) -> Command:
         """Give the command line that runs `argv` inside `walls`. Never gives less than the level says.
 
         Raises:

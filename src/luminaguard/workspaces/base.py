@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from luminaguard.host.limits import Limits
 from luminaguard.model.ids import Oid
-from luminaguard.sandboxes.base import Limits, Mount, Walls
+from luminaguard.sandboxes.base import Mount, Walls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

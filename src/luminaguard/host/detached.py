@@ -1,0 +1,237 @@
+"""Programs that outlive us: started once under a shim, found again, waited for.
+
+A place is a folder. `result.json` there: the program has ended. Its lock held: it runs, attach. Neither: the shim
+itself was killed, and what it ran went with it.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import anyio
+
+from luminaguard.host import shim
+from luminaguard.host.limits import Limits, groups_for
+from luminaguard.host.locks import try_lock
+from luminaguard.model.faults import HostFault
+
+Cause = Literal["exited", "timeout", "cancelled", "output", "memory", "processes", "disk", "owner gone", "lost"]
+LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to execute on this machine: the whole command line, the whole environment, the folder to start in.
+
+    `grow` is the folder that `limits.disk_bytes` is measured on. `die_with_parent` is for walls that do not see to it
+    themselves that nothing outlives the shim.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    limits: Limits
+    grow: Path | None = None
+    die_with_parent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a program ended. `exit_code` is negative for a signal; `cause` "lost": the shim was killed, nobody knows."""
+
+    cause: Cause
+    exit_code: int
+    seconds: float
+    max_rss_bytes: int
+
+
+LOST = Ended(cause="lost", exit_code=-signal.SIGKILL, seconds=0.0, max_rss_bytes=0)
+
+
+def result_of(place: Path) -> Ended | None:
+    """Read the result that stands in a place, None where there is none yet."""
+    try:
+        found = json.loads((place / "result.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return Ended(
+        cause=found["cause"],
+        exit_code=found["exit_code"],
+        seconds=found["seconds"],
+        max_rss_bytes=found["max_rss_bytes"],
+    )
+
+
+def is_known(place: Path) -> bool:
+    """Tell whether a program was ever started in a place."""
+    return (place / "spec.json").exists()
+
+
+def is_running(place: Path) -> bool:
+    """Tell whether a shim is alive in a place."""
+    if not (place / "lock").exists():
+        return False
+    fd = try_lock(place / "lock")
+    if fd is not None:
+        os.close(fd)
+    return fd is None
+
+
+def start(
+    place: Path,
+    command: Command,
+    *,
+    timeout_s: float,
+    stdin: Path | None = None,
+    out_bytes: int = 0,
+    owner_fd: int = -1,
+) -> None:
+    """Start the program unless it has ended or is running here.
+
+    Args:
+        place: a folder of its own; made if need be.
+        command: what to run.
+        timeout_s: it is asked to stop then, and killed 5 s later.
+        stdin: a file to read from.
+        out_bytes: keep standard output apart in `out`, at most this much; 0 joins it with the log.
+        owner_fd: the read end of a pipe; the program ends when its other end is closed.
+
+    Raises:
+        HostFault: the place cannot be written or no process can be started.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        lock = None if (place / "result.json").exists() else try_lock(place / "lock")
+        if lock is None:
+            return
+        try:
+            if not (place / "result.json").exists():
+                spec = _spec(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes, owner_fd=owner_fd)
+                (place / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+                pid = _spawn(place, [fd for fd in (lock, owner_fd) if fd >= 0])
+                (place / "pid").write_text(f"{pid}\n", encoding="ascii")
+        finally:
+            os.close(lock)
+    except OSError as exc:
+        raise HostFault(f"cannot start a program in {place}: {exc.strerror}", hint="is the disk full?") from exc
+
+
+def _spec(
+    place: Path, command: Command, *, timeout_s: float, stdin: Path | None, out_bytes: int, owner_fd: int
+) -> dict[str, object]:
+    limits = command.limits
+    groups = groups_for(f"luminaguard-{os.getpid()}-{place.parent.name}-{place.name}", limits)
+    rlimits = {"RLIMIT_FSIZE": limits.file_bytes, "RLIMIT_CORE": 0}
+    return {
+        "argv": list(command.argv),
+        "env": dict(command.env),
+        "cwd": str(command.cwd),
+        "stdin": str(stdin) if stdin else "",
+        "out": out_bytes > 0,
+        "out_bytes": out_bytes,
+        "log_bytes": limits.log_bytes,
+        "timeout_s": timeout_s,
+        "memory_bytes": limits.memory_bytes,
+        "processes": limits.processes,
+        "rlimits": rlimits,
+        "cgroups": [{"path": str(group.path), "limits": dict(group.limits)} for group in groups],
+        "grow": str(command.grow) if command.grow else "",
+        "grow_bytes": limits.disk_bytes,
+        "die_with_parent": command.die_with_parent,
+        "owner_fd": owner_fd,
+    }
+
+
+def _spawn(place: Path, keep: list[int]) -> int:
+    # posix_spawn, not subprocess: the shim is meant to outlive us, and a Popen object complains when left behind.
+    for fd in keep:
+        os.set_inheritable(fd, True)  # noqa: FBT003 the standard library takes it by position
+    log = os.open(place / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", shim.__file__, str(place)],
+            {},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, null, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        os.close(log)
+        os.close(null)
+
+
+async def wait(place: Path) -> Ended:
+    """Wait for the program of a place; "lost" where its shim is gone without a result."""
+    pid = await _pid_of(place)
+    pidfd = _open_pid(pid)
+    try:
+        while (found := result_of(place)) is None:
+            if not is_running(place):
+                found = result_of(place) or LOST
+                break
+            with anyio.move_on_after(LOOK_EVERY_S if pidfd is not None else 0.02):
+                await (anyio.wait_readable(pidfd) if pidfd is not None else anyio.sleep_forever())
+            if pidfd is not None:
+                _reap(pid)
+        return found
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+        _reap(pid)
+
+
+async def _pid_of(place: Path) -> int:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int((place / "pid").read_text(encoding="ascii"))
+    return 0
+
+
+def _open_pid(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid) if pid else None
+    except (OSError, AttributeError):  # gone already, or not Linux
+        return None
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError, OverflowError):
+        if pid:
+            os.waitpid(pid, os.WNOHANG)
+
+
+async def run_attached(
+    place: Path, command: Command, *, timeout_s: float, stdin: Path | None = None, out_bytes: int = 0
+) -> Ended:
+    """Run a program under a shim and wait for it; it ends with us, or with the cancellation of this call."""
+    with _owner_pipe() as owner_fd:
+        start(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes, owner_fd=owner_fd)
+        return await wait(place)
+
+
+@contextlib.contextmanager
+def _owner_pipe() -> Iterator[int]:
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def ask_to_stop(place: Path) -> None:
+    """Ask the program of a place to stop: TERM inside, the end of the namespace 5 s later. Nothing where none runs."""
+    if not is_running(place):
+        return
+    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+        os.kill(int((place / "pid").read_text(encoding="ascii")), signal.SIGTERM)

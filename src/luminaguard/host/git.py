@@ -1,0 +1,125 @@
+"""Git plumbing on the user's repository, with the user's hooks and file-system monitors out of the way."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import anyio
+
+from luminaguard.host.process import Ran, run_blocking
+from luminaguard.model.faults import HostFault, UserFault
+from luminaguard.model.ids import Oid
+
+QUIET = (
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "core.fsync=loose-object,reference",
+)
+OLDEST = (2, 38)
+
+
+class Git:
+    """One repository. Calls run in a thread; each raises `HostFault` when git itself fails.
+
+    `inherit` are descriptors that every git child keeps open: with the lander's lock among them, a lock file of git's
+    that is found while we hold that lock belongs to nobody.
+    """
+
+    def __init__(self, root: Path, *, inherit: Sequence[int] = ()) -> None:
+        self.root = root
+        self.inherit = tuple(inherit)
+
+    async def run(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        ok: Sequence[int] = (0,),
+        timeout_s: float = 300.0,
+    ) -> Ran:
+        """Run `git ARGS` and return how it ended; an exit code outside `ok` is a HostFault with git's own words."""
+        return await anyio.to_thread.run_sync(
+            lambda: self.run_blocking(*args, stdin=stdin, env=env, ok=ok, timeout_s=timeout_s)
+        )
+
+    def run_blocking(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        ok: Sequence[int] = (0,),
+        timeout_s: float = 300.0,
+    ) -> Ran:
+        """Do as `run` does, in the calling thread."""
+        ran = run_blocking(
+            ("git", "-C", str(self.root), *QUIET, *args), None, clean_env(env or {}), stdin, timeout_s, self.inherit
+        )
+        if ran.exit_code not in ok:
+            words = ran.err.decode(errors="replace").strip() or f"exit code {ran.exit_code}"
+            raise HostFault(f"git {args[0]} failed in {self.root}: {words}")
+        return ran
+
+    async def text(self, *args: str, env: Mapping[str, str] | None = None) -> str:
+        """Run `git ARGS` and return its output without the last newline."""
+        return (await self.run(*args, env=env)).out.decode(errors="surrogateescape").rstrip("\n")
+
+    async def commit_of(self, name: str) -> Oid | None:
+        """Resolve a name to a commit, None where there is no such commit."""
+        ran = await self.run(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", ok=(0, 1, 128)
+        )
+        return Oid(ran.out.decode().strip()) if ran.exit_code == 0 else None
+
+    async def is_ancestor(self, older: Oid, newer: Oid) -> bool:
+        """Tell whether `older` is in the history of `newer`."""
+        return (await self.run("merge-base", "--is-ancestor", older, newer, ok=(0, 1))).exit_code == 0
+
+
+def clean_env(more: Mapping[str, str]) -> dict[str, str]:
+    """Give the environment for git: ours without what would point it elsewhere or make it ask a question."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name == "GIT_SSH_COMMAND"
+    }
+    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", **more}
+
+
+def find_repository(start: Path) -> "Places":
+    """Find the repository that holds a folder.
+
+    Raises:
+        UserFault: the folder is not in a git repository, or the repository is bare of commits.
+        HostFault: git is missing or older than 2.38, the first that merges without a working tree.
+    """
+    if not start.is_dir():
+        raise UserFault(f"{start} is not a folder", hint="name a folder with --repo")
+    version = run_blocking(("git", "version")).out.decode().split()[2]
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise HostFault(f"git {version} is too old", hint="install git 2.38 or newer")
+    asked = ("rev-parse", "--path-format=absolute", "--git-common-dir", "--show-toplevel")
+    ran = run_blocking(("git", "-C", str(start), *asked), env=clean_env({}))
+    lines = ran.out.decode(errors="surrogateescape").splitlines()
+    if ran.exit_code != 0 and "work tree" in ran.err.decode(errors="replace"):
+        lines = [lines[0], lines[0]]
+    elif ran.exit_code != 0:
+        raise UserFault(f"{start} is not in a git repository", hint="run `git init` and commit once, or use --repo DIR")
+    return Places(common=Path(lines[0]), root=Path(lines[1]))
+
+
+class Places:
+    """Where a repository lies: `common` is its git folder, `root` the top of its working tree (or `common` if bare)."""
+
+    def __init__(self, *, common: Path, root: Path) -> None:
+        self.common = common
+        self.root = root
+
+    @property
+    def state(self) -> Path:
+        """Our own folder in it: journal, tracker, workspaces, logs."""
+        return self.common / "luminaguard"

@@ -1,0 +1,327 @@
+"""The small parent of every enclosed program: it outlives the orchestrator, and nothing outlives it.
+
+Run as a script, `python -I -S shim.py PLACE`, so it imports only what starts quickly. PLACE is a folder with a
+`spec.json` (see `host.detached.Spec`); the shim writes the program's output to `log` (and its standard output apart to
+`out` where asked), bounds time, output, memory, processes and disk, and at the end renames `result.json` into place.
+The open lock that it inherits is its sign of life: whoever can take the lock knows that no shim is left.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+GRACE_S = 5.0
+LOOK_EVERY_S = 1.0
+CHUNK = 65536
+
+
+class Log:
+    """The head and the tail of what a program says: a flood costs neither disk nor memory."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        self.room = limit // 2
+        self.tail_room = limit - self.room
+        self.tail: list[bytes] = []
+        self.tail_bytes = 0
+        self.dropped = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Keep the chunk: in the file while there is room, then in the rolling tail."""
+        now, rest = chunk[: self.room], chunk[self.room :]
+        if now:
+            os.write(self.file, now)
+            self.room -= len(now)
+        if not rest:
+            return
+        self.tail.append(rest)
+        self.tail_bytes += len(rest)
+        while self.tail_bytes - len(self.tail[0]) >= self.tail_room:
+            gone = self.tail.pop(0)
+            self.tail_bytes -= len(gone)
+            self.dropped += len(gone)
+
+    def close(self) -> None:
+        """Write the tail behind a line that says what is missing."""
+        if self.dropped:
+            os.write(self.file, b"\n[... %d bytes not kept ...]\n" % self.dropped)
+        for chunk in self.tail:
+            os.write(self.file, chunk)
+        os.close(self.file)
+
+
+def main(place: str) -> int:
+    """Run what PLACE/spec.json says; exit 0 when the result is written."""
+    with open(os.path.join(place, "spec.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123 pathlib costs 6 ms
+        spec = json.load(file)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    wake, wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    began = time.monotonic()
+    groups = make_groups(spec["cgroups"])
+    merged, merged_in = os.pipe2(os.O_CLOEXEC)
+    apart, apart_in = os.pipe2(os.O_CLOEXEC) if spec["out"] else (-1, -1)
+    child = start(spec, groups, merged_in, apart_in)
+    os.close(merged_in)
+    if apart_in >= 0:
+        os.close(apart_in)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    result = watch(spec, place, child, began, wake, merged, apart, groups)
+    for group in groups:
+        with contextlib.suppress(OSError):
+            os.rmdir(group)  # noqa: PTH106
+    result["seconds"] = time.monotonic() - began
+    temporary = os.path.join(place, "result.tmp")  # noqa: PTH118
+    with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(result, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, os.path.join(place, "result.json"))  # noqa: PTH104, PTH118
+    return 0
+
+
+def make_groups(wanted: list[dict[str, object]]) -> list[str]:
+    """Make the control groups; one that cannot be made is left out (the watch below holds the limits then)."""
+    made = []
+    for group in wanted:
+        path = str(group["path"])
+        limits = group["limits"]
+        assert isinstance(limits, dict)
+        try:
+            os.makedirs(path, exist_ok=True)  # noqa: PTH103
+            for name, value in limits.items():
+                with open(os.path.join(path, name), "w", encoding="ascii") as file:  # noqa: PTH118, PTH123
+                    file.write(str(value))
+        except OSError:
+            continue
+        made.append(path)
+    return made
+
+
+def start(spec: dict, groups: list[str], merged_in: int, apart_in: int) -> int:  # type: ignore[type-arg]
+    """Fork and execute; in the child every limit is in force before the program's first instruction."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        become(spec, groups, merged_in, apart_in)
+        os.execve(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606
+    except OSError as exc:
+        os.write(2, f"cannot start {spec['argv'][0]}: {exc.strerror}\n".encode())
+    os._exit(127 if exc_is_missing(spec["argv"][0]) else 126)
+
+
+def exc_is_missing(program: str) -> bool:
+    """Tell whether the program is not there at all."""
+    return not os.path.exists(program)  # noqa: PTH110
+
+
+def become(spec: dict, groups: list[str], merged_in: int, apart_in: int) -> None:  # type: ignore[type-arg]
+    """Turn the forked child into what the spec says, up to the exec."""
+    if spec["die_with_parent"]:
+        import ctypes  # noqa: PLC0415 8 ms that only walls without a namespace pay
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    for group in groups:
+        with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as file:  # noqa: PTH118, PTH123
+            file.write("0")
+    for name, value in spec["rlimits"].items():
+        number = getattr(resource, name)
+        hard = resource.getrlimit(number)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (bound, bound))
+    stdin = os.open(spec["stdin"] or os.devnull, os.O_RDONLY)
+    os.dup2(stdin, 0)
+    os.dup2(apart_in if apart_in >= 0 else merged_in, 1)
+    os.dup2(merged_in, 2)
+    os.chdir(spec["cwd"])
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    # The lock is the shim's alone: a program that kept it would look like a living shim.
+    os.closerange(3, 4096)
+
+
+def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: apart, its parts would share ten variables
+    spec: dict,  # type: ignore[type-arg]
+    place: str,
+    child: int,
+    began: float,
+    wake: int,
+    merged: int,
+    apart: int,
+    groups: list[str],
+) -> dict[str, object]:
+    """Drain, bound and reap; return the result without its `seconds`."""
+    log = Log(os.path.join(place, "log"), spec["log_bytes"])  # noqa: PTH118
+    out = -1
+    if apart >= 0:
+        out = os.open(os.path.join(place, "out"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)  # noqa: PTH118
+    out_room = spec["out_bytes"]
+    deadline = began + spec["timeout_s"]
+    owner = spec["owner_fd"]
+    cause, asked_at, killed = "exited", 0.0, False
+    status: int | None = None
+    peak = 0
+    reading = [fd for fd in (merged, apart) if fd >= 0]
+    looked = began
+    drain_until = 0.0
+    while status is None or (reading and time.monotonic() < drain_until):
+        ready, _, _ = select.select([*reading, wake, *([owner] if owner >= 0 else [])], [], [], LOOK_EVERY_S / 2)
+        now = time.monotonic()
+        stop = ""
+        for fd in [fd for fd in reading if fd in ready]:
+            chunk = os.read(fd, CHUNK)
+            if not chunk:
+                reading.remove(fd)
+            elif fd == merged:
+                log.write(chunk)
+            elif len(chunk) > out_room:
+                stop = "output"
+            else:
+                os.write(out, chunk)
+                out_room -= len(chunk)
+        if wake in ready:
+            numbers = os.read(wake, 256)
+            stop = "cancelled" if any(n != signal.SIGCHLD for n in numbers) else stop
+        if owner >= 0 and owner in ready and not os.read(owner, 1):
+            owner, stop = -1, "owner gone"
+        if now >= deadline:
+            stop = stop or "timeout"
+        if now - looked >= LOOK_EVERY_S:
+            looked = now
+            stop = stop or overdrawn(spec, child)
+        if stop and cause == "exited" and status is None:
+            cause, asked_at = stop, now
+            soft = stop in ("timeout", "cancelled")
+            killed = not soft
+            (ask if soft else kill)(child)
+        if asked_at and not killed and now - asked_at >= GRACE_S:
+            killed = True
+            kill(child)
+        if status is None:
+            pid, got, usage = os.wait4(child, os.WNOHANG)
+            if pid:
+                status, peak = got, usage.ru_maxrss * 1024
+                drain_until = now + 2.0
+                kill(child)
+    if over_in_group(groups):
+        cause = "memory"
+    log.close()
+    if out >= 0:
+        os.close(out)
+    return {"cause": cause, "exit_code": os.waitstatus_to_exitcode(status), "max_rss_bytes": peak}
+
+
+def kill(child: int) -> None:
+    """End the program and its process group; where it is a namespace's parent the namespace goes with it."""
+    for call in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            call(child, signal.SIGKILL)
+
+
+def ask(child: int) -> None:
+    """Ask politely: TERM to every process inside but the walls' own, so that the agent can still save its work."""
+    inside = [pid for pid in family(child) if pid != child and not is_walls(pid)]
+    for pid in inside or [child]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def is_walls(pid: int) -> bool:
+    """Tell whether a process is the sandbox's own: first of its process-id namespace, or bwrap itself."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            lines = dict(line.rstrip("\n").partition(":\t")[::2] for line in file)
+    except OSError:
+        return True
+    return lines.get("Name") == "bwrap" or lines.get("NSpid", "").split("\t")[-1] == "1"
+
+
+def family(root: int) -> list[int]:
+    """List a process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+                parent = int(file.read().rpartition(") ")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue
+        children.setdefault(parent, []).append(int(name))
+    found, todo = [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        todo.extend(children.get(pid, []))
+    return found
+
+
+def overdrawn(spec: dict, child: int) -> str:  # type: ignore[type-arg]
+    """Name the limit that is passed, or "". This holds where no control group does, a second late."""
+    if os.path.isdir("/proc/self"):  # noqa: PTH112
+        pids = family(child)
+        if len(pids) > spec["processes"] + 8:
+            return "processes"
+        if sum(map(resident_bytes, pids)) > spec["memory_bytes"]:
+            return "memory"
+    if spec["grow"] and folder_bytes(spec["grow"]) > spec["grow_bytes"]:
+        return "disk"
+    return ""
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process, shared pages left out."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123
+            fields = file.read().split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * resource.getpagesize() if len(fields) > 2 else 0
+
+
+def folder_bytes(root: str) -> int:
+    """Disk used below a folder; follows no link, and gives up silently on what it may not read."""
+    total, todo = 0, [root]
+    while todo:
+        try:
+            entries = list(os.scandir(todo.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+    return total
+
+
+def over_in_group(groups: list[str]) -> bool:
+    """Tell whether the kernel killed something for its memory."""
+    for group in groups:
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                with open(os.path.join(group, name), encoding="ascii") as file:  # noqa: PTH118, PTH123
+                    words = dict(line.split() for line in file if len(line.split()) == 2)
+            except OSError as exc:
+                if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+                    continue
+                return False
+            if int(words.get("oom_kill", "0")):
+                return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
