@@ -51,7 +51,8 @@ KINDS: Mapping[str, str] = {
     "attempt": "N. start: oid, target: oid, why: first | retry | conflict | checks | review | person, feedback: text",
     "placed": "N.K. agent start K of attempt N: place, isolation, agent",
     "agent": "N. ended: exited | timeout | lost | killed, exit_code, seconds, commit: oid | null, "
-    "problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, output_tokens, usd",
+    "problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, "
+    "output_tokens, usd",
     "published": "N. branch, commit, pull_request",
     "review": "N. ok, why, findings: [{severity, file, line, text}], grade, seconds",
     "approval_asked": "N. candidate, why",

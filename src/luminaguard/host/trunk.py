@@ -1,0 +1,292 @@
+"""The target branch: candidates by plumbing, landing by compare-and-swap, and the user's checkouts behind it."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import anyio
+
+from luminaguard.host.checkouts import Checkout, checkouts_of, finish, fits, follow, forget, intend
+from luminaguard.host.git import Git, Places
+from luminaguard.model.faults import HostFault, UserFault
+from luminaguard.model.ids import Oid
+from luminaguard.model.work import Candidate, Conflict, FileChange
+
+AHEAD = "refs/luminaguard/target"
+HUNKS_BYTES = 64 * 1024
+STALE_AFTER_S = 3.0
+Style = Literal["squash", "merge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A file that a landing writes besides the change: where, and its whole content."""
+
+    path: str
+    content: bytes
+
+
+class Trunk:
+    """One target branch of one repository.
+
+    The tip is `refs/heads/TARGET`, or `refs/luminaguard/target` while a checkout of the user's stands in the way of the
+    branch. Only the holder of the orchestrator's lock may land.
+    """
+
+    def __init__(self, git: Git, places: Places, *, target: str, identity: tuple[str, str]) -> None:
+        """Take a target by its branch name; `identity` is the committer's name and address."""
+        self.git = git
+        self.places = places
+        self.target = target
+        self.ref = f"refs/heads/{target}"
+        self.identity = identity
+
+    async def tip(self) -> Oid:
+        """Give the commit that the next landing stands on.
+
+        Raises:
+            UserFault: there is no such branch, or it and what landed beside it have gone different ways.
+        """
+        branch = await self.git.commit_of(self.ref)
+        if branch is None:
+            raise UserFault(f"there is no branch '{self.target}'", hint="name yours with --target, or commit once")
+        ahead = await self.git.commit_of(AHEAD)
+        if ahead is None or ahead == branch or await self.git.is_ancestor(ahead, branch):
+            return branch
+        if await self.git.is_ancestor(branch, ahead):
+            return ahead
+        raise UserFault(
+            f"'{self.target}' and what landed beside it ({ahead[:12]}) have gone different ways",
+            hint=f"merge it: git checkout {self.target} && git merge {AHEAD}",
+        )
+
+    async def compose(
+        self, change: Oid, *, onto: Oid, style: Style, message: str, when: float, edits: Sequence[Edit] = ()
+    ) -> Candidate | Conflict:
+        """Make what would land: the same inputs give the same commit, whenever and wherever.
+
+        Args:
+            change: the tip of the work.
+            onto: the commit that it would land on.
+            style: "squash" gives one parent, "merge" keeps the work's history as the second.
+            message: of the commit.
+            when: its date, seconds since the epoch.
+            edits: files to write besides.
+        """
+        merged = await self._merge(change, onto)
+        if isinstance(merged, Conflict):
+            return merged
+        tree = await self._edited(merged, edits) if edits else merged
+        name, address = self.identity
+        date = f"{int(when)} +0000"
+        env = {
+            "GIT_AUTHOR_NAME": name,
+            "GIT_AUTHOR_EMAIL": address,
+            "GIT_AUTHOR_DATE": date,
+            "GIT_COMMITTER_NAME": name,
+            "GIT_COMMITTER_EMAIL": address,
+            "GIT_COMMITTER_DATE": date,
+        }
+        parents = ("-p", onto, "-p", change) if style == "merge" else ("-p", onto)
+        made = await self.git.run("commit-tree", tree, *parents, "-F", "-", stdin=message.encode(), env=env)
+        return Candidate(commit=Oid(made.out.decode().strip()), tree=tree, base=onto)
+
+    async def _merge(self, change: Oid, onto: Oid) -> Oid | Conflict:
+        ran = await self.git.run(
+            "-c",
+            "merge.conflictStyle=diff3",
+            "merge-tree",
+            "--write-tree",
+            "--name-only",
+            "--no-messages",
+            "-z",
+            onto,
+            change,
+            ok=(0, 1),
+        )
+        tree, *paths = ran.out.decode(errors="surrogateescape").rstrip("\0").split("\0")
+        if ran.exit_code == 0:
+            return Oid(tree)
+        found = tuple(path for path in paths if path)
+        return Conflict(base=onto, paths=found, hunks=await self._hunks(Oid(tree), found))
+
+    async def _hunks(self, tree: Oid, paths: Sequence[str]) -> str:
+        parts: list[str] = []
+        for path in paths:
+            ran = await self.git.run("cat-file", "blob", f"{tree}:{path}", ok=(0, 128))
+            hunks = _marked(ran.out.decode(errors="replace")) or "(one side removed or replaced it)"
+            parts.append(f"--- {path}\n{hunks}")
+            if sum(map(len, parts)) > HUNKS_BYTES:
+                break
+        return "\n".join(parts)[:HUNKS_BYTES]
+
+    async def _edited(self, tree: Oid, edits: Sequence[Edit]) -> Oid:
+        with _scratch_index(self.places) as env:
+            await self.git.run("read-tree", tree, env=env)
+            for edit in edits:
+                blob = (await self.git.run("hash-object", "-w", "--stdin", stdin=edit.content)).out.decode().strip()
+                await self.git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{edit.path}", env=env)
+            return Oid((await self.git.run("write-tree", env=env)).out.decode().strip())
+
+    async def read(self, commit: Oid, path: str) -> bytes | None:
+        """Read a file as it is in a commit, None where it is not there."""
+        ran = await self.git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128))
+        return ran.out if ran.exit_code == 0 else None
+
+    async def paths(self, commit: Oid) -> frozenset[str]:
+        """Name all files of a commit."""
+        ran = await self.git.run("ls-tree", "-r", "-z", "--name-only", commit)
+        return frozenset(filter(None, ran.out.decode(errors="surrogateescape").split("\0")))
+
+    async def files(self, older: Oid, newer: Oid) -> tuple[FileChange, ...]:
+        """Count the lines that differ between two commits, file by file, by path."""
+        ran = await self.git.run("diff-tree", "-r", "--numstat", "--no-renames", "-z", older, newer)
+        return tuple(map(_numstat, filter(None, ran.out.decode(errors="surrogateescape").split("\0"))))
+
+    async def land(self, candidate: Candidate) -> tuple[str, ...] | None:
+        """Make the candidate the target's tip; None where the target has moved and nothing was done.
+
+        The branch goes along where every checkout of it can follow; where one cannot, the branch stays and
+        `refs/luminaguard/target` holds the tip. Returns what to tell the user about the checkouts.
+
+        Raises:
+            HostFault: the candidate does not stand on its base, or git refuses.
+        """
+        if await self.tip() != candidate.base:
+            return None
+        held = checkouts_of(self.places, self.ref)
+        branch = await self.git.commit_of(self.ref)
+        assert branch is not None
+        blocked = await self._blocked(held, branch, candidate.commit)
+        swapped = await self._swap(candidate, branch=None if blocked else branch)
+        if not swapped or blocked:
+            for checkout in held:
+                forget(checkout)
+            return _pending(blocked) if swapped else None
+        return tuple([await follow(self.git, checkout, branch, candidate.commit) for checkout in held])
+
+    async def _blocked(self, held: Sequence[Checkout], old: Oid, new: Oid) -> list[Checkout]:
+        for checkout in held:
+            intend(checkout, old, new)
+        return [checkout for checkout in held if not await fits(self.git, checkout, old, new)]
+
+    async def _swap(self, candidate: Candidate, *, branch: Oid | None) -> bool:
+        pin = f"refs/luminaguard/candidates/{candidate.commit}"
+        lines = [f"update {pin} {candidate.commit}"]
+        ahead = await self.git.commit_of(AHEAD)
+        if branch is not None:
+            lines.append(f"update {self.ref} {candidate.commit} {branch}")
+            if ahead is not None:
+                lines.append(f"delete {AHEAD} {ahead}")
+        else:
+            lines.append(f"update {AHEAD} {candidate.commit} {ahead or '0' * len(candidate.commit)}")
+        ran = await self.git.run("update-ref", "--stdin", stdin="\n".join([*lines, ""]).encode(), ok=(0, 1, 128))
+        if ran.exit_code == 0:
+            return True
+        if await self.tip() != candidate.base:
+            return False
+        raise HostFault(f"cannot move '{self.target}': {ran.err.decode(errors='replace').strip()}")
+
+    async def catch_up(self) -> tuple[str, ...]:
+        """Bring branch and checkouts up to what landed beside them, where they fit now; finish what a kill cut short."""
+        held = checkouts_of(self.places, self.ref)
+        branch, ahead = await self.git.commit_of(self.ref), await self.git.commit_of(AHEAD)
+        if branch is None:
+            return ()
+        for checkout in held:
+            await finish(self.git, checkout, branch)
+        if ahead is None or ahead == branch or not await self.git.is_ancestor(branch, ahead):
+            return ()
+        if blocked := await self._blocked(held, branch, ahead):
+            for checkout in held:
+                forget(checkout)
+            return _pending(blocked)
+        moves = f"update {self.ref} {ahead} {branch}\ndelete {AHEAD} {ahead}\n"
+        await self.git.run("update-ref", "--stdin", stdin=moves.encode())
+        return tuple([await follow(self.git, checkout, branch, ahead) for checkout in held])
+
+    async def holds(self, commit: Oid) -> bool:
+        """Tell whether a commit is in the target's history."""
+        return await self.git.commit_of(commit) is not None and await self.git.is_ancestor(commit, await self.tip())
+
+    async def first_parents(self, older: Oid) -> tuple[tuple[Oid, Oid], ...]:
+        """List (commit, tree) of the target's first-parent history since `older`, oldest first."""
+        wanted = ("--first-parent", "--reverse", "--format=%H %T", f"{older}..{await self.tip()}")
+        lines = (await self.git.text("log", *wanted)).splitlines()
+        return tuple((Oid(line.split()[0]), Oid(line.split()[1])) for line in lines)
+
+    async def publish(self, branch: str, commit: Oid) -> str:
+        """Point a work branch at a commit; what it pointed at stays reachable. Returns a note, or "".
+
+        A branch that is checked out somewhere is left alone: moving it would turn the next commit there into a revert.
+        """
+        ref = f"refs/heads/{branch}"
+        old = await self.git.commit_of(ref)
+        if old == commit:
+            return ""
+        if checkouts_of(self.places, ref):
+            return f"'{branch}' is checked out and was left where it is; the work is {commit[:12]}"
+        lines = [f"update {ref} {commit} {old or '0' * len(commit)}"]
+        if old is not None and not await self.git.is_ancestor(old, commit):
+            lines.append(f"update refs/luminaguard/kept/{branch}/{old[:12]} {old}")
+        ran = await self.git.run("update-ref", "--stdin", stdin="\n".join([*lines, ""]).encode(), ok=(0, 1, 128))
+        return (
+            "" if ran.exit_code == 0 else f"'{branch}' could not be moved: {ran.err.decode(errors='replace').strip()}"
+        )
+
+    async def clear_stale_locks(self) -> tuple[str, ...]:
+        """Remove lock files that a killed run of ours left. Call with the orchestrator's lock held.
+
+        Our git children inherit that lock, so none of them is alive now; the wait is for a git of the user's own.
+        """
+        names = ("HEAD.lock", "packed-refs.lock", f"{self.ref}.lock", f"{AHEAD}.lock")
+        found = [path for name in names if (path := self.places.common / name).exists()]
+        found += (self.places.common / "refs" / "luminaguard").rglob("*.lock")
+        found += (self.places.common / "refs" / "heads" / "feature").rglob("*.lock")
+        if found:
+            await anyio.sleep(STALE_AFTER_S)
+        cleared = [path for path in found if path.exists()]
+        for path in cleared:
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        return tuple(str(path) for path in cleared)
+
+
+def _pending(blocked: Sequence[Checkout]) -> tuple[str, ...]:
+    return tuple(f"pending fast-forward: {it.folder} has changes in the way" for it in blocked)
+
+
+@contextlib.contextmanager
+def _scratch_index(places: Places) -> Iterator[dict[str, str]]:
+    places.state.mkdir(parents=True, exist_ok=True)
+    path = places.state / "landing.index"
+    path.unlink(missing_ok=True)
+    try:
+        yield {"GIT_INDEX_FILE": str(path)}
+    finally:
+        path.unlink(missing_ok=True)
+        Path(f"{path}.lock").unlink(missing_ok=True)
+
+
+def _numstat(line: str) -> FileChange:
+    added, removed, path = line.split("\t", 2)
+    return FileChange(path=path, added=_count(added), removed=_count(removed))
+
+
+def _count(field: str) -> int:
+    return 0 if field == "-" else int(field)
+
+
+def _marked(text: str) -> str:
+    """Keep the conflict hunks with three lines around each."""
+    lines = text.splitlines()
+    keep: set[int] = set()
+    begin = 0
+    for number, line in enumerate(lines):
+        if line.startswith("<<<<<<<"):
+            begin = number
+        if line.startswith(">>>>>>>"):
+            keep.update(range(max(0, begin - 3), min(len(lines), number + 4)))
+    return "\n".join(lines[number] for number in sorted(keep))
