@@ -30,7 +30,9 @@ class Launch:
 class Agent(Protocol):
     """One configured agent, a key of [agents]."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its key."""
 
     def missing(self) -> str | None:
         """Say why this agent cannot be started here, or None."""

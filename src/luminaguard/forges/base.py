@@ -70,6 +70,9 @@ class BacklogFormat(Protocol):
     def recognises(self, path: Path) -> bool:
         """Tell by names and by the first bytes whether `path` (a file or a folder) is of this format."""
 
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Name the files that `path` consists of, settings first, then in the order in which they are read."""
+
     def read(self, path: Path) -> Backlog:
         """Read all issues. Raises UserFault naming file, line and way out where the file is broken."""
 

@@ -23,7 +23,9 @@ class Subject:
 class Gate(Protocol):
     """One gate."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in logs."""
 
     def missing(self) -> str | None:
         """Say why this gate cannot be asked here, or None."""

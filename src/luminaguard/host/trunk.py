@@ -1,10 +1,9 @@
 """The target branch: candidates by plumbing, landing by compare-and-swap, and the user's checkouts behind it."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import anyio
 
@@ -20,12 +19,20 @@ STALE_AFTER_S = 3.0
 Style = Literal["squash", "merge"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
-    """A file that a landing writes besides the change: where, and its whole content."""
+class Edit(Protocol):
+    """A file that a landing writes besides the change."""
 
-    path: str
-    content: bytes
+    @property
+    def path(self) -> str:
+        """Where, from the repository's root."""
+
+    @property
+    def content(self) -> bytes:
+        """Its whole new content."""
+
+
+Reader = Callable[[str], Awaitable[bytes | None]]
+EditsOf = Callable[[Reader], Awaitable[Sequence[Edit]]]
 
 
 class Trunk:
@@ -63,7 +70,7 @@ class Trunk:
         )
 
     async def compose(
-        self, change: Oid, *, onto: Oid, style: Style, message: str, when: float, edits: Sequence[Edit] = ()
+        self, change: Oid, *, onto: Oid, style: Style, message: str, when: float, edits: EditsOf | None = None
     ) -> Candidate | Conflict:
         """Make what would land: the same inputs give the same commit, whenever and wherever.
 
@@ -73,7 +80,7 @@ class Trunk:
             style: "squash" gives one parent, "merge" keeps the work's history as the second.
             message: of the commit.
             when: its date, seconds since the epoch.
-            edits: files to write besides.
+            edits: says which files to write besides, given a reader of the merged tree.
         """
         merged = await self._merge(change, onto)
         if isinstance(merged, Conflict):
@@ -122,7 +129,8 @@ class Trunk:
                 break
         return "\n".join(parts)[:HUNKS_BYTES]
 
-    async def _edited(self, tree: Oid, edits: Sequence[Edit]) -> Oid:
+    async def _edited(self, tree: Oid, edits_of: EditsOf) -> Oid:
+        edits = await edits_of(lambda path: self._read(tree, path))
         with _scratch_index(self.places) as env:
             await self.git.run("read-tree", tree, env=env)
             for edit in edits:
@@ -130,10 +138,26 @@ class Trunk:
                 await self.git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{edit.path}", env=env)
             return Oid((await self.git.run("write-tree", env=env)).out.decode().strip())
 
-    async def read(self, commit: Oid, path: str) -> bytes | None:
-        """Read a file as it is in a commit, None where it is not there."""
-        ran = await self.git.run("cat-file", "blob", f"{commit}:{path}", ok=(0, 128))
+    async def _read(self, tree: Oid, path: str) -> bytes | None:
+        ran = await self.git.run("cat-file", "blob", f"{tree}:{path}", ok=(0, 128))
         return ran.out if ran.exit_code == 0 else None
+
+    async def tree(self, commit: Oid) -> Oid:
+        """Give the tree of a commit."""
+        return Oid(await self.git.text("rev-parse", f"{commit}^{{tree}}"))
+
+    async def is_in(self, older: Oid, newer: Oid) -> bool:
+        """Tell whether `older` is in the history of `newer`."""
+        return older == newer or await self.git.is_ancestor(older, newer)
+
+    async def fork(self, one: Oid, other: Oid) -> Oid:
+        """Give the commit where two histories part, `other` itself where they share nothing."""
+        ran = await self.git.run("merge-base", one, other, ok=(0, 1))
+        return Oid(ran.out.decode().split()[0]) if ran.exit_code == 0 else other
+
+    async def branch(self, name: str) -> Oid | None:
+        """Give the tip of a work branch, None where there is none."""
+        return await self.git.commit_of(f"refs/heads/{name}")
 
     async def paths(self, commit: Oid) -> frozenset[str]:
         """Name all files of a commit."""

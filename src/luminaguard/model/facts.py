@@ -39,12 +39,13 @@ class Fact:
 KINDS: Mapping[str, str] = {
     # subject "run"
     "started": "target, base, slots, isolation, agent, backlog, checks: [command], checks_from, style, approve, "
-    "forecast: {makespan_s, lower_bound_s, sequential_s}, notices: [text]",
-    "session": "pid, isolation: the level in force, reason",
-    "session_ended": "outcome: done | held | interrupted",
-    "verified": "commits_on_target, trees_tested, issues_closed: bool, details: [text]",
-    "paused": "by",
-    "resumed": "by",
+    "review: the reviewing agent | null, forecast: {makespan_s, lower_bound_s, sequential_s}, notices: [text]",
+    "session": "N. pid, isolation: the level in force, reason, asked: [id]",
+    "session_ended": "N. outcome: done | held | interrupted",
+    "base_checks": "N. the target itself was judged: ok, why, tree, seconds, cached, commands, log",
+    "verified": "N. commits_on_target, trees_tested, issues_closed: bool, details: [text]",
+    "paused": "N. by",
+    "resumed": "N. by",
     # subject: an issue, in the order in which a task goes
     "planned": "title, kind, needs: [id], wave, estimate_s, priority, risk, branch, deliverables: [text], issue: {...}",
     "ready": "",

@@ -72,3 +72,10 @@ class Sandbox(Protocol):
 
     def seen_at(self, mount: Mount) -> Path:
         """Tell where a program inside finds what is mounted: `at` behind real walls, `source` where there are none."""
+
+
+class OverlaySandbox(Sandbox, Protocol):
+    """A sandbox that may mount overlays."""
+
+    def overlay_missing(self) -> str | None:
+        """Say why a tree cannot be an `Overlay` here, by having mounted one, or None. The answer is kept."""

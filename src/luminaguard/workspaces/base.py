@@ -3,7 +3,8 @@
 Raises `HostFault` where the disk or git refuses, `UserFault` where the repository itself is not usable.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -69,3 +70,14 @@ class Workspaces(Protocol):
 
     async def discard(self, workspace: Workspace) -> None:
         """Remove the files; what was collected stays."""
+
+
+def with_preparation(workspace: Workspace, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the command line that prepares the tree, where that is still to be done, and then becomes `argv`."""
+    return (*workspace.prepare, *argv)
+
+
+def with_env(workspace: Workspace, env: Mapping[str, str]) -> Workspace:
+    """Give the same workspace with more in its environment."""
+    walls = replace(workspace.walls, env={**workspace.walls.env, **env})
+    return replace(workspace, walls=walls)

@@ -1,0 +1,117 @@
+"""Attempts on this machine: a workspace, walls, an agent under a shim, and the way home for what it made."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from luminaguard.agents.base import PROMPT_AT, Agent, Launch
+from luminaguard.app.folders import attempts_folder, slug
+from luminaguard.engine.base import Order, Outcome
+from luminaguard.gates.checks import tail_of
+from luminaguard.host.detached import LOST, Ended, ask_to_stop, is_known, start, wait
+from luminaguard.host.limits import Limits
+from luminaguard.model.ids import IssueId, RunId
+from luminaguard.sandboxes.base import Mount, Sandbox
+from luminaguard.workspaces.base import Delivered, Workspaces, with_env, with_preparation
+
+LOST_STARTS = 5
+TAIL_BYTES = 16 * 1024
+STOPPED = {
+    "timeout": "it was stopped at the end of its time",
+    "cancelled": "it was asked to stop",
+    "output": "it wrote more than can be taken",
+    "memory": "it was stopped: its memory was used up ([limits] memory_mib)",
+    "processes": "it was stopped: it had too many processes ([limits] processes)",
+    "disk": "it was stopped: the disk that it may use was full ([limits] disk_mib)",
+    "lost": f"it was killed from outside {LOST_STARTS} times",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPlacement:
+    """Places attempts on this machine. Everything about one lies in `folder`/run/issue."""
+
+    agent: Agent
+    sandbox: Sandbox
+    workspaces: Workspaces
+    limits: Limits
+    folder: Path
+
+    @property
+    def isolation(self) -> str:
+        """The level in force."""
+        return self.sandbox.level
+
+    async def place(self, order: Order, *, starting: Callable[[int], Awaitable[None]]) -> Outcome:
+        """Make the attempt, or find it again; an agent that was lost with its shim is started on its own work."""
+        folder = self._folder(order.run, order.brief.issue)
+        prompt = _kept(folder / f"{order.brief.attempt}.prompt.md", order.brief.prompt)
+        launch = self.agent.launch(order.brief)
+        mounts = (*launch.mounts, Mount(source=prompt, at=PROMPT_AT))
+        bare = await self.workspaces.create(_name(order), order.start, limits=self.limits, mounts=mounts)
+        workspace = with_env(bare, self._env(order, launch, mounts[-1]))
+        number, ended = 0, LOST
+        while ended is LOST and number < LOST_STARTS:
+            number += 1
+            place = folder / f"{order.brief.attempt}.{number}"
+            if not is_known(place):
+                await starting(number)
+            command = self.sandbox.enclose(with_preparation(workspace, launch.argv), workspace.walls)
+            start(place, command, timeout_s=order.brief.timeout_s, stdin=prompt)
+            ended = await wait(place)
+        ref = f"refs/luminaguard/attempts/{slug(order.run)}/{slug(order.brief.issue)}/{order.brief.attempt}"
+        delivered = await self.workspaces.collect(workspace, ref=ref, message=order.message)
+        return _outcome(ended, delivered, folder / f"{order.brief.attempt}.{number}" / "log")
+
+    def _env(self, order: Order, launch: Launch, prompt: Mount) -> dict[str, str]:
+        return {
+            **launch.env,
+            "LUMINAGUARD_ISSUE": order.brief.issue,
+            "LUMINAGUARD_ATTEMPT": str(order.brief.attempt),
+            "LUMINAGUARD_ROLE": "work",
+            "LUMINAGUARD_PROMPT_FILE": str(self.sandbox.seen_at(prompt)),
+        }
+
+    async def clean(self, order: Order) -> None:
+        """Remove the attempt's workspace; its logs stay."""
+        pass  # FIXME
+
+    def stop(self, run: RunId, issue: IssueId) -> None:
+        """Ask the issue's agent, if one runs, to stop."""
+        for place in self._folder(run, issue).glob("*.*/"):
+            ask_to_stop(place)
+
+    def _folder(self, run: RunId, issue: IssueId) -> Path:
+        return attempts_folder(self.folder, run, issue)
+
+
+def _name(order: Order) -> str:
+    return f"{slug(order.run)}-{slug(order.brief.issue)}-{order.brief.attempt}"
+
+
+def _kept(path: Path, text: str) -> Path:
+    """Write a file once: an agent that is attached to again has read the first."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        temporary.rename(path)
+    return path
+
+
+def _outcome(ended: Ended, delivered: Delivered, log: Path) -> Outcome:
+    stopped = STOPPED.get(ended.cause)
+    problem = delivered.refused or stopped
+    if problem is None and ended.exit_code == 125 and delivered.commit is None:
+        problem = "the workspace could not be prepared"
+    return Outcome(
+        ended=ended.cause,
+        exit_code=ended.exit_code,
+        seconds=ended.seconds,
+        commit=delivered.commit,
+        committed_for_agent=delivered.committed,
+        problem=problem,
+        refused=delivered.refused is not None,
+        log=str(log),
+        tail=tail_of(log, TAIL_BYTES),
+    )

@@ -1,0 +1,154 @@
+"""The first `luminaguard.toml`: what was detected, each line explained, and written without overwriting anything."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import Field, dataclass, fields
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from luminaguard.app.detect import DetectedAgent, DetectedChecks
+from luminaguard.app.settings import FILE_NAME
+from luminaguard.app.settings_keys import help_of, rule_of, spelled
+from luminaguard.app.settings_tables import TABLES, AgentProtocol, AgentSettings
+from luminaguard.model.faults import HostFault, UserFault
+
+_HELP_COLUMN = 35
+
+
+def starter_text(checks: DetectedChecks, agents: Sequence[DetectedAgent]) -> str:
+    """Write the settings file for what was detected. Every key is in it; a default stands behind a '#'."""
+    tables = (
+        _table("backlog", {"source": "local"}),
+        _table("run", {"slots": 4, "isolation": "auto"} | ({"agent": agents[0].name} if agents else {})),
+        _agents(agents),
+        f"# Detected: {checks.why}.\n" + _table("checks", {"run": list(checks.run)} if checks.run else {}),
+        _table("review", {}),
+        _table("landing", {"style": "squash", "approve": "auto"}),
+        _table("budget", {}),
+        _table("limits", {}),
+        _table("trust", {}),
+    )
+    return _HEAD + "\n\n".join(tables) + "\n"
+
+
+_HEAD = """\
+# What LuminaGuard does in this repository. A line behind a '#' shows a default, or an example.
+# Flags win over this file; `luminaguard doctor` tells whether all of it works on this machine.
+
+"""
+
+
+def _table(name: str, given: dict[str, object]) -> str:
+    lines = [f"[{name}]"]
+    for declared in fields(TABLES[name]):
+        written = f"{declared.name} = {spelled(given.get(declared.name, _example(name, declared)))}"
+        lines.append(_explained(written if declared.name in given else f"# {written}", declared))
+    return "\n".join(lines)
+
+
+def _explained(written: str, declared: Field[Any]) -> str:
+    choices = rule_of(declared).choices
+    words = f"{help_of(declared)}: {' | '.join(choices)}" if choices else help_of(declared)
+    return f"{written.ljust(_HELP_COLUMN)} # {words}"
+
+
+_EXAMPLES: dict[tuple[str, str], object] = {
+    ("run", "isolation"): "auto",
+    ("run", "agent"): "mine",
+    ("checks", "run"): ["make test"],
+    ("review", "agent"): "mine",
+    ("landing", "target"): "main",
+}
+"""What to show for a key whose default is None."""
+
+
+def _example(table: str, declared: Field[Any]) -> object:
+    return _EXAMPLES.get((table, declared.name), declared.default)
+
+
+def _agents(agents: Sequence[DetectedAgent]) -> str:
+    return "\n\n".join((_NO_NETWORK, *map(_agent, agents))) if agents else _NO_AGENT
+
+
+def _agent(agent: DetectedAgent) -> str:
+    given: dict[str, object] = {"protocol": AgentProtocol.COMMAND.value, "argv": list(agent.argv)}
+    lines = (
+        _explained(f"{declared.name} = {spelled(given[declared.name])}", declared)
+        for declared in fields(AgentSettings)
+        if declared.name in given
+    )
+    return "\n".join((f"[agents.{agent.name}]", *lines))
+
+
+# Goes when the gateway comes, which lets model calls through the walls.
+_NO_NETWORK = """\
+# The agents that were found on PATH. A sandbox has no network: one that calls a model over it
+# cannot do so from there."""
+
+_NO_AGENT = """\
+# No agent program was found on PATH. Name yours: take the '#' off these lines and off `agent` in [run].
+# It starts in a private checkout, reads its prompt on standard input and in $LUMINAGUARD_PROMPT_FILE, and leaves
+# commits, or changes that are committed for it.
+# [agents.mine]
+# protocol = "command"
+# argv = ["python3", "tools/agent.py"]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The file that was written, and where the one before it went."""
+
+    path: Path
+    backup: Path | None
+
+
+def write_starter(repo: Path, text: str, *, force: bool = False) -> Written:
+    """Write `luminaguard.toml`; one that is there stays, unless forced, and then it is kept beside as .bak.
+
+    Raises:
+        UserFault: there is one already.
+        HostFault: the folder cannot be written to.
+    """
+    path = repo / FILE_NAME
+    try:
+        backup = _set_aside(path) if force else None
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        hint = "luminaguard init --force writes a new one and keeps this one as .bak"
+        raise UserFault(f"{path}: is there already", hint=hint) from None
+    except OSError as exc:
+        raise HostFault(f"{path}: cannot be written: {exc.strerror}", hint="mend the folder's permissions") from exc
+    return Written(path=path, backup=backup)
+
+
+def _set_aside(path: Path) -> Path | None:
+    if not path.is_file():
+        return None
+    for name in _backup_names():
+        with suppress(FileExistsError):
+            backup = path.with_name(f"{path.name}{name}")
+            backup.hardlink_to(path)  # a rename would overwrite an older backup
+            path.unlink()
+            return backup
+    return None
+
+
+def _backup_names() -> Iterator[str]:
+    yield ".bak"
+    for number in count(2):
+        yield f".bak{number}"
+
+
+def repository_of(folder: Path) -> Path:
+    """Find the top of the repository that `folder` lies in.
+
+    Raises:
+        UserFault: it lies in none.
+    """
+    start = folder.resolve()
+    for place in (start, *start.parents):
+        if (place / ".git").exists():
+            return place
+    raise UserFault(f"{folder}: is not in a git repository", hint="type git init there, or name one with --repo DIR")

@@ -1,0 +1,210 @@
+"""A person steers: each word becomes a fact that the session at work, or the next one, reads."""
+
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from luminaguard.app.folders import attempts_folder
+from luminaguard.host.detached import ask_to_stop
+from luminaguard.host.git import Places
+from luminaguard.host.locks import try_lock
+from luminaguard.journal.sqlite import SqliteJournal
+from luminaguard.model.facts import RUN, Fact
+from luminaguard.model.faults import UserFault
+from luminaguard.model.ids import IssueId, Json, RunId, natural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Something that was written: in a file, or kept in a fact."""
+
+    what: str
+    path: Path | None = None
+    kept: str = ""
+    is_prompt: bool = False
+
+    def text(self) -> str:
+        """Read it, whatever bytes it holds."""
+        return self.kept if self.path is None else self.path.read_bytes().decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOf:
+    """An issue's work: from `base` to `commit`; landed, or on its branch."""
+
+    base: str
+    commit: str
+    is_landed: bool
+
+
+class LastRun:
+    """The latest run of a repository, as its journal tells it. Use as a context manager."""
+
+    def __init__(self, places: Places) -> None:
+        """Open the journal.
+
+        Raises:
+            UserFault: there has been no run yet.
+        """
+        path = places.state / "journal.db"
+        if not path.exists():
+            raise no_run_yet()
+        self._journal = SqliteJournal(path)
+        runs = self._journal.runs()
+        if not runs:
+            raise no_run_yet()
+        self.run: RunId = runs[-1]
+        self._places = places
+
+    def __enter__(self) -> "LastRun":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.__exit__()
+
+    def facts(self, *, after: int = 0) -> tuple[Fact, ...]:
+        """Read the run's facts."""
+        return self._journal.facts(self.run, after=after)
+
+    def is_at_work(self) -> bool:
+        """Tell whether a session holds the orchestrator's lock now."""
+        return is_at_work(self._places.state / "lock")
+
+    def approve(self, issue: str) -> str:
+        """Let a change land, or an untrusted issue be worked on; return what was said yes to.
+
+        Raises:
+            UserFault: nothing of that issue waits for a yes.
+        """
+        facts = self._of(issue)
+        asked, stopped = _last(facts, "approval_asked"), _last(facts, "held")
+        answer = _last(facts, "approved", "rejected")
+        if stopped and stopped.data.get("group") == "trust" and not _last(facts, "released"):
+            self._add(facts, "released", {"by": getpass.getuser()}, is_counted=False)
+            return "its author is trusted for this issue"
+        if asked is None or (answer is not None and answer.seq > asked.seq) or _last(facts, "landed"):
+            raise UserFault(f"nothing of #{issue} waits for approval", hint="luminaguard problems")
+        self._add(facts, "approved", {"by": getpass.getuser()})
+        return "it may land"
+
+    def reject(self, issue: str, why: str) -> None:
+        """Say no to a change.
+
+        Raises:
+            UserFault: it has landed, or nothing of it was ever made.
+        """
+        facts = self._unlanded(issue)
+        self._add(facts, "rejected", {"by": getpass.getuser(), "why": why})
+
+    def retry(self, issue: str, text: str) -> None:
+        """Ask for another try at a held, failed or rejected issue.
+
+        Raises:
+            UserFault: nothing has stopped it.
+        """
+        facts = self._unlanded(issue)
+        stop, lift = _last(facts, "held", "failed", "rejected"), _last(facts, "retry")
+        if stop is None or (lift is not None and lift.seq > stop.seq):
+            raise UserFault(f"#{issue} is not held, failed or rejected", hint="luminaguard status")
+        self._add(facts, "retry", {"by": getpass.getuser(), "text": text})
+
+    def cancel(self, issue: str | None) -> tuple[str, ...]:
+        """Stop an issue, or every issue that has not landed; return which."""
+        if issue is not None:
+            stopped = [self._unlanded(issue)]
+        else:
+            subjects = dict.fromkeys(fact.subject for fact in self.facts() if fact.subject != RUN)
+            stopped = [facts for subject in subjects if not _last(facts := self._of(subject), "landed", "cancelled")]
+        for facts in stopped:
+            self._add(facts, "cancelled", {"by": getpass.getuser()}, is_counted=False)
+        return tuple(facts[0].subject for facts in stopped)
+
+    def stop_agents(self, issues: Sequence[str]) -> None:
+        """Ask the agents of these issues to stop; a session at work does the same when it reads the fact."""
+        for issue in issues:
+            for place in self._attempts(IssueId(issue)).glob("*.*/"):
+                ask_to_stop(place)
+
+    def logs(self, issue: IssueId, *, attempt: int | None) -> tuple["Log", ...]:
+        """List what was written for an issue, attempt by attempt: prompt, agent, then the checks that said no."""
+        facts = self._of(issue)
+        numbers = sorted({fact.number for fact in facts if fact.name == "attempt"})
+        found: list[Log] = []
+        for number in numbers if attempt is None else [attempt]:
+            found += self._agent_logs(issue, number)
+            for fact in facts:
+                if fact.name in ("checks", "review") and fact.number == number and fact.data.get("log"):
+                    found.append(
+                        Log(what=f"attempt {number}: {fact.name}: {fact.data['why']}", kept=str(fact.data["log"]))
+                    )
+        return tuple(found)
+
+    def _agent_logs(self, issue: IssueId, number: int) -> list["Log"]:
+        folder = self._attempts(issue)
+        prompt = folder / f"{number}.prompt.md"
+        logs = [Log(what=f"attempt {number}: prompt", path=prompt, is_prompt=True)] if prompt.exists() else []
+        starts = sorted(folder.glob(f"{number}.*/log"), key=lambda path: natural(path.parent.name))
+        return logs + [Log(what=f"attempt {number}, start {n}: agent", path=path) for n, path in enumerate(starts, 1)]
+
+    def live_log(self, issue: IssueId) -> Path | None:
+        """Name the log that was begun last."""
+        found = sorted(self._attempts(issue).glob("*.*/log"), key=lambda path: natural(path.parent.name))
+        return found[-1] if found else None
+
+    def _attempts(self, issue: IssueId) -> Path:
+        return attempts_folder(self._places.state / "attempts", self.run, issue)
+
+    def work_of(self, issue: str) -> "WorkOf":
+        """Name the commits between which an issue's work lies.
+
+        Raises:
+            UserFault: nothing was made for it yet.
+        """
+        facts = self._of(issue)
+        if landed := _last(facts, "landed"):
+            return WorkOf(base=str(landed.data["base"]), commit=str(landed.data["commit"]), is_landed=True)
+        made = next((fact for fact in reversed(facts) if fact.name == "agent" and fact.data.get("commit")), None)
+        if made is None:
+            raise UserFault(
+                f"nothing was made for #{facts[0].subject} yet", hint=f"luminaguard logs {facts[0].subject}"
+            )
+        opened = next(fact for fact in facts if fact.kind == f"attempt:{made.number}")
+        return WorkOf(base=str(opened.data["target"]), commit=str(made.data["commit"]), is_landed=False)
+
+    def _of(self, issue: str) -> list[Fact]:
+        name = issue.removeprefix("#")
+        facts = [fact for fact in self.facts() if fact.subject == name]
+        if not facts or name == RUN:
+            raise UserFault(f"the run {self.run} has no issue #{name}", hint="luminaguard status lists them")
+        return facts
+
+    def _unlanded(self, issue: str) -> list[Fact]:
+        facts = self._of(issue)
+        if _last(facts, "landed"):
+            raise UserFault(f"#{facts[0].subject} has landed", hint="open a new issue to change it again")
+        return facts
+
+    def _add(self, facts: Sequence[Fact], name: str, data: Mapping[str, Json], *, is_counted: bool = True) -> None:
+        count = sum(1 for fact in facts if fact.name == name) + 1
+        self._journal.add_now(self.run, facts[0].subject, f"{name}:{count}" if is_counted else name, data)
+
+
+def no_run_yet() -> UserFault:
+    """Say that there is nothing to look at."""
+    return UserFault("there has been no run in this repository yet", hint="luminaguard run")
+
+
+def _last(facts: Sequence[Fact], *names: str) -> Fact | None:
+    return next((fact for fact in reversed(facts) if fact.name in names), None)
+
+
+def is_at_work(lock: Path) -> bool:
+    """Tell whether somebody holds the orchestrator's lock."""
+    if not lock.exists():
+        return False
+    fd = try_lock(lock)
+    if fd is not None:
+        os.close(fd)
+    return fd is None

@@ -1,0 +1,227 @@
+"""`luminaguard run`, without a face: opens everything, wires the drivers, and lets the engine work."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from luminaguard.app.agents import agent_named
+from luminaguard.app.placing import LocalPlacement
+from luminaguard.app.planning import Planned, make_plan
+from luminaguard.app.project import Project, checks_of
+from luminaguard.app.settings import agent_at_work, limits_of
+from luminaguard.app.settings_tables import Approval, LandingStyle, Settings
+from luminaguard.app.walls import Walled, walls_for
+from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
+from luminaguard.engine.run import Request, run_session
+from luminaguard.forges.file_backlog import FileBacklog
+from luminaguard.gates.checks import Checks
+from luminaguard.gates.review import Review
+from luminaguard.host.locks import only_one
+from luminaguard.journal.base import Journal
+from luminaguard.journal.sqlite import SqliteJournal
+from luminaguard.model.facts import RUN, Fact
+from luminaguard.model.faults import HostFault
+from luminaguard.model.ids import IssueId, Json, RunId
+from luminaguard.model.issue import IssueState
+from luminaguard.reports import messages
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """What came of a session. `is_done`: everything asked for landed, proven and closed."""
+
+    run: RunId
+    is_done: bool
+
+
+def _nobody(_run: RunId, _journal: Journal) -> None:
+    """Hear of it and do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a session is asked for. `began` and `ended` hear of the run and its journal before and after the work."""
+
+    issues: Sequence[str] = ()
+    began: Callable[[RunId, Journal], None] = _nobody
+    ended: Callable[[RunId, Journal], None] = _nobody
+
+
+async def work(
+    project: Project, wanted: Wanted, *, open_journal: Callable[[Path], SqliteJournal] = SqliteJournal
+) -> Worked:
+    """Plan and work until every issue is landed or held. Goes on with the last run where that is not over.
+
+    Raises:
+        UserFault: a run is at work already, or the settings, the backlog or an agent are not as they must be.
+        HostFault: the isolation that was asked for does not work here.
+    """
+    with only_one(project.places.state / "lock") as fd, open_journal(project.places.state / "journal.db") as journal:
+        project = project.inherited(fd)
+        await project.trunk.clear_stale_locks()
+        planned = await make_plan(project, wanted.issues)
+        run = _run_to_go_on(journal, project) or _new_run()
+        wired = await _wire(project, journal)
+        wanted.began(run, journal)
+        request = Request(
+            run=run,
+            plan=planned.plan,
+            about=_about(project, planned, wired),
+            session={"pid": os.getpid(), "isolation": wired.walled.sandbox.level, "reason": wired.walled.reason},
+            closed=frozenset(it.id for it in planned.backlog.issues if it.state is IssueState.CLOSED),
+        )
+        is_done = await run_session(wired.drivers, wired.policy, request)
+        wanted.ended(run, journal)
+        return Worked(run=run, is_done=is_done)
+
+
+def _new_run() -> RunId:
+    now = time.time()
+    return RunId(time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now * 65536) & 0xFFFF:04x}")
+
+
+def _run_to_go_on(journal: SqliteJournal, project: Project) -> RunId | None:
+    runs = journal.runs()
+    if not runs:
+        return None
+    facts = journal.facts(runs[-1])
+    started = next((fact for fact in facts if (fact.subject, fact.name) == (RUN, "started")), None)
+    same = (
+        started is not None and started.data["target"] == project.target and started.data["backlog"] == project.backlog
+    )
+    return runs[-1] if same and is_unfinished(facts) else None
+
+
+def is_unfinished(facts: Sequence[Fact]) -> bool:
+    """Tell whether something of a run still waits: an issue that is neither closed nor cancelled."""
+    planned = {fact.subject for fact in facts if fact.name == "planned"}
+    over = {fact.subject for fact in facts if fact.name in ("closed", "cancelled")}
+    return not planned or bool(planned - over)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wired:
+    """The drivers of a session, and what was chosen on the way."""
+
+    drivers: Drivers
+    policy: Policy
+    walled: Walled
+    checks_from: str
+
+
+async def _wire(project: Project, journal: Journal) -> Wired:
+    settings, state = project.settings, project.places.state
+    name = agent_at_work(settings)
+    agent = agent_named(settings, name, root=project.places.root)
+    if (why := agent.missing()) is not None:
+        raise HostFault(why, hint="see `luminaguard doctor`")
+    limits = limits_of(settings)
+    walled = walls_for(settings.run.isolation, git=project.git, places=project.places)
+    found = await checks_of(project)
+    checks = Checks(
+        commands=found.run,
+        timeout_s=settings.checks.timeout_s,
+        workspaces=walled.workspaces,
+        sandbox=walled.sandbox,
+        limits=limits,
+        folder=state / "checks",
+    )
+    placement = LocalPlacement(
+        agent=agent, sandbox=walled.sandbox, workspaces=walled.workspaces, limits=limits, folder=state / "attempts"
+    )
+    drivers = Drivers(
+        journal=journal,
+        forge=project.forge,
+        trunk=project.trunk,
+        placement=placement,
+        checks=checks,
+        checks_fingerprint=checks.fingerprint,
+        review=_review(project, walled),
+        messages=messages,
+        closing_edits=_closing_edits(project),
+    )
+    return Wired(
+        drivers=drivers, policy=_policy(project, agent=name, checks=found.run), walled=walled, checks_from=found.why
+    )
+
+
+def _policy(project: Project, *, agent: str, checks: tuple[str, ...]) -> Policy:
+    settings = project.settings
+    style: Literal["squash", "merge"] = "merge" if settings.landing.style is LandingStyle.MERGE else "squash"
+    return Policy(
+        target=project.target,
+        slots=settings.run.slots,
+        agent=agent,
+        attempts=settings.run.attempts,
+        timeout_s=settings.budget.minutes_per_issue * 60,
+        style=style,
+        human=settings.landing.approve is Approval.HUMAN,
+        checks=checks,
+        trusted=lambda author, association: is_trusted(settings, author, association),
+    )
+
+
+def is_trusted(settings: Settings, author: str | None, association: str | None) -> bool:
+    """Tell whether an author's issues are worked on without a person saying so.
+
+    Where a source does not say who somebody is, the file was put there by the user, and [trust] authors decides.
+    """
+    trust = settings.trust
+    if trust.authors:
+        return author in trust.authors
+    return association is None or association.lower() in trust.associations
+
+
+def _review(project: Project, walled: Walled) -> Review | None:
+    settings = project.settings
+    if settings.review.agent is None:
+        return None
+    review = Review(
+        agent=agent_named(settings, settings.review.agent, root=project.places.root),
+        block_at=settings.review.block_at,
+        timeout_s=settings.budget.minutes_per_issue * 60,
+        workspaces=walled.workspaces,
+        sandbox=walled.sandbox,
+        limits=limits_of(settings),
+        git=project.git,
+        folder=project.places.state / "reviews",
+    )
+    if (why := review.missing()) is not None:
+        raise HostFault(f"the reviewer cannot be asked: {why}", hint="see `luminaguard doctor`")
+    return review
+
+
+def _closing_edits(project: Project) -> ClosingEdits | None:
+    forge = project.forge
+    if not project.settings.backlog.write_back or not isinstance(forge, FileBacklog):
+        return None
+
+    async def edits(issue: IssueId, read: Reader) -> Sequence[Edit]:
+        contents = {path: await read(path) for path in forge.source_paths()}
+        return forge.closing_edits(contents.get, issue)
+
+    return edits
+
+
+def _about(project: Project, planned: Planned, wired: Wired) -> dict[str, Json]:
+    settings, made = project.settings, planned.plan
+    notices: list[Json] = [notice.text for notice in made.notices]
+    forecast: dict[str, Json] = dict(asdict(made.forecast))
+    return {
+        "target": project.target,
+        "base": made.base,
+        "slots": settings.run.slots,
+        "isolation": settings.run.isolation or "auto",
+        "agent": wired.policy.agent,
+        "reviewer": settings.review.agent,
+        "backlog": project.backlog,
+        "checks": list(wired.policy.checks),
+        "checks_from": wired.checks_from,
+        "style": settings.landing.style,
+        "approve": settings.landing.approve,
+        "forecast": forecast,
+        "notices": notices,
+    }

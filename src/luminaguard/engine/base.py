@@ -1,0 +1,167 @@
+"""What the engine needs from the outside, and nothing more: a trunk to land on, a place to work, settings."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from luminaguard.forges.base import Forge
+from luminaguard.gates.base import Gate
+from luminaguard.journal.base import Journal
+from luminaguard.model.brief import Brief
+from luminaguard.model.ids import IssueId, Oid, RunId
+from luminaguard.model.issue import Kind
+from luminaguard.model.work import Candidate, Conflict, FileChange
+from luminaguard.workspaces.base import Start
+
+Style = Literal["squash", "merge"]
+
+
+class Edit(Protocol):
+    """A file that a landing writes besides the change."""
+
+    @property
+    def path(self) -> str:
+        """Where, from the repository's root."""
+
+    @property
+    def content(self) -> bytes:
+        """Its whole new content."""
+
+
+Reader = Callable[[str], Awaitable[bytes | None]]
+"""Reads a file of a tree by its path; None where it is not there."""
+
+EditsOf = Callable[[Reader], Awaitable[Sequence[Edit]]]
+"""Says what to write besides a change, given a reader of the merged tree."""
+
+ClosingEdits = Callable[[IssueId, Reader], Awaitable[Sequence[Edit]]]
+"""Says how the backlog's files look when an issue is closed in them."""
+
+
+class Trunk(Protocol):
+    """The target branch. Raises `UserFault` where it is gone or has split, `HostFault` where git refuses."""
+
+    async def tip(self) -> Oid:
+        """Give the commit that the next landing stands on."""
+
+    async def compose(
+        self, change: Oid, *, onto: Oid, style: Style, message: str, when: float, edits: EditsOf | None = None
+    ) -> Candidate | Conflict:
+        """Make what would land; the same inputs give the same commit."""
+
+    async def land(self, candidate: Candidate) -> tuple[str, ...] | None:
+        """Make the candidate the tip and tell of the checkouts; None where the target has moved."""
+
+    async def catch_up(self) -> tuple[str, ...]:
+        """Bring branch and checkouts up to what landed beside them."""
+
+    async def holds(self, commit: Oid) -> bool:
+        """Tell whether a commit is in the target's history."""
+
+    async def first_parents(self, older: Oid) -> tuple[tuple[Oid, Oid], ...]:
+        """List (commit, tree) of the first-parent history since `older`."""
+
+    async def files(self, older: Oid, newer: Oid) -> tuple[FileChange, ...]:
+        """Count the lines that differ between two commits."""
+
+    async def tree(self, commit: Oid) -> Oid:
+        """Give the tree of a commit."""
+
+    async def is_in(self, older: Oid, newer: Oid) -> bool:
+        """Tell whether `older` is in the history of `newer`."""
+
+    async def fork(self, one: Oid, other: Oid) -> Oid:
+        """Give the commit where two histories part, `other` itself where they share nothing."""
+
+    async def branch(self, name: str) -> Oid | None:
+        """Give the tip of a work branch, None where there is none."""
+
+    async def publish(self, branch: str, commit: Oid) -> str:
+        """Point a work branch at a commit; return a note, or ""."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One attempt to be made somewhere."""
+
+    run: RunId
+    brief: Brief
+    start: Start
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an order. `commit` is None when nothing new was made; `problem` says why the work is no good.
+
+    `refused` marks commits that must not be built upon. `tail` is the end of the log, for the next attempt's prompt.
+    """
+
+    ended: str
+    exit_code: int
+    seconds: float
+    commit: Oid | None
+    committed_for_agent: bool
+    problem: str | None
+    refused: bool
+    log: str
+    tail: str
+
+
+class Placement(Protocol):
+    """Where attempts are made. An attempt outlives us; ordered again, it is attached to, never started twice."""
+
+    @property
+    def isolation(self) -> str:
+        """The level in force."""
+
+    async def place(self, order: Order, *, starting: Callable[[int], Awaitable[None]]) -> Outcome:
+        """Make the attempt, or find it again; `starting(k)` is awaited before the agent's k-th start, from 1."""
+
+    async def clean(self, order: Order) -> None:
+        """Remove what the attempt left, after its outcome is recorded."""
+
+    def stop(self, run: RunId, issue: IssueId) -> None:
+        """Ask the issue's agent, if one runs, to stop; its work is brought out all the same."""
+
+
+class Messages(Protocol):
+    """Writes what stands in commits and pull requests; a module can be one."""
+
+    def landing_message(self, *, kind: Kind, issue: IssueId, title: str, body: str, closes: bool = True) -> str:
+        """Write the message of a commit: a subject by kind, the body, "Closes #N" where asked for."""
+
+    def pull_body(
+        self, *, issue: IssueId, text: str, files: Sequence[FileChange] = (), checks: Sequence[str] = ()
+    ) -> str:
+        """Write a pull request's description."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the settings say about a run."""
+
+    target: str
+    slots: int
+    agent: str
+    attempts: int
+    timeout_s: float
+    style: Style
+    human: bool
+    checks: tuple[str, ...]
+    trusted: Callable[[str | None, str | None], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """Everything outside, wired by `app`. `closing_edits` is None unless the status is written back into a file."""
+
+    journal: Journal
+    forge: Forge
+    trunk: Trunk
+    placement: Placement
+    checks: Gate
+    checks_fingerprint: str
+    review: Gate | None
+    messages: Messages
+    closing_edits: ClosingEdits | None = None

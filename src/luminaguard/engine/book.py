@@ -1,0 +1,81 @@
+"""A run's facts in memory, kept level with the journal: what was said, what is new, what a step remembered."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import anyio
+
+from luminaguard.journal.base import Journal
+from luminaguard.model.facts import Fact
+from luminaguard.model.ids import Json, RunId
+
+LOOK_EVERY_S = 0.2
+
+
+class Book:
+    """The facts of one run. Other processes (the command line) add facts too; `follow` brings them in."""
+
+    def __init__(self, journal: Journal, run: RunId) -> None:
+        """Read what is there."""
+        self.run = run
+        self._journal = journal
+        self._facts: dict[str, dict[str, Fact]] = {}
+        self._news: dict[str, anyio.Event] = {}
+        self._read_up_to = 0
+        self.take_in()
+
+    def take_in(self) -> list[Fact]:
+        """Read what others wrote meanwhile; return what was new to us."""
+        read = self._journal.facts(self.run, after=self._read_up_to)
+        # Only what was read moves the mark: a fact of ours may have a higher seq than another's that we have not seen.
+        self._read_up_to = max((fact.seq for fact in read), default=self._read_up_to)
+        return [fact for fact in read if self._remember(fact)]
+
+    def _remember(self, fact: Fact) -> bool:
+        kinds = self._facts.setdefault(fact.subject, {})
+        is_new = fact.kind not in kinds
+        kinds[fact.kind] = fact
+        if is_new and (event := self._news.pop(fact.subject, None)):
+            event.set()
+        return is_new
+
+    async def follow(self, told: Callable[[Fact], None]) -> None:
+        """Watch for facts of other processes for ever, and tell of each."""
+        while True:
+            await anyio.sleep(LOOK_EVERY_S)
+            for fact in self.take_in():
+                told(fact)
+
+    async def news(self, subject: str) -> None:
+        """Wait until the subject has a fact more."""
+        await self._news.setdefault(subject, anyio.Event()).wait()
+
+    async def add(self, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
+        """Write a fact, or find the one that is there."""
+        if (seen := self.get(subject, kind)) is not None:
+            return seen
+        fact = await self._journal.add(self.run, subject, kind, data)
+        self._remember(fact)
+        return fact
+
+    async def step(self, subject: str, kind: str, make: Callable[[], Awaitable[Mapping[str, Json]]]) -> Fact:
+        """Do something once: the remembered fact where there is one, else do it and remember."""
+        seen = self.get(subject, kind)
+        return seen if seen is not None else await self.add(subject, kind, await make())
+
+    def get(self, subject: str, kind: str) -> Fact | None:
+        """Find a fact by its full kind."""
+        return self._facts.get(subject, {}).get(kind)
+
+    def all(self, subject: str, *names: str) -> list[Fact]:
+        """List the subject's facts of these names (of any name where none is given), in order of seq."""
+        kinds = self._facts.get(subject, {}).values()
+        return sorted((fact for fact in kinds if not names or fact.name in names), key=lambda fact: fact.seq)
+
+    def last(self, subject: str, *names: str) -> Fact | None:
+        """Find the latest fact of these names."""
+        found = self.all(subject, *names)
+        return found[-1] if found else None
+
+    def subjects(self) -> tuple[str, ...]:
+        """Name every subject that has facts."""
+        return tuple(self._facts)

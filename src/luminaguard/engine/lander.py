@@ -1,0 +1,276 @@
+"""Does what the queue's policy decides: composes candidates, has them judged, lands them; one deed at a time."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import anyio
+
+from luminaguard.engine.base import Drivers, EditsOf, Policy
+from luminaguard.engine.book import Book
+from luminaguard.engine.record import files_json, verdict_json
+from luminaguard.gates.base import Subject
+from luminaguard.model.facts import RUN, Fact
+from luminaguard.model.ids import IssueId, Json, Oid
+from luminaguard.model.issue import Issue
+from luminaguard.model.work import Candidate, Change, Conflict, Verdict
+from luminaguard.queue.policy import (
+    Accepted,
+    Action,
+    BaseJudged,
+    BlameBase,
+    Clashed,
+    Compose,
+    Composed,
+    Enqueued,
+    Event,
+    HandBack,
+    Judge,
+    JudgeBase,
+    Judged,
+    Land,
+    Landed,
+    Moved,
+    State,
+    Withdrawn,
+    decide,
+)
+
+SKIPPED = Verdict(ok=True, why="no checks are configured")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blamed:
+    """The change is red, and so is the target without it."""
+
+    verdict: Verdict
+    base_verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """The change was taken out of the queue."""
+
+
+Result = Fact | Conflict | Verdict | Blamed | Gone
+"""What becomes of a change: the `landed` fact, or why it did not land."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Ticket:
+    """A change on its way, and who waits for it. `when` is the date of its landing commit."""
+
+    change: Change
+    issue: Issue
+    message: str
+    when: float
+    rank: float
+    result: Result | None = None
+    done: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Lander:
+    """The only one who moves the target. `serve` runs for the whole session."""
+
+    def __init__(self, drivers: Drivers, policy: Policy, book: Book) -> None:
+        self._drivers = drivers
+        self._policy = policy
+        self._book = book
+        self._state = State()
+        self._tickets: dict[IssueId, Ticket] = {}
+        self._events: deque[Event] = deque()
+        self._ring = anyio.Event()
+        self._green: dict[Oid, Verdict] = {}
+        self._trees: dict[Oid, Oid] = {}
+        self._remember_greens()
+
+    def _remember_greens(self) -> None:
+        for subject in self._book.subjects():
+            for fact in self._book.all(subject, "checks", "base_checks"):
+                if fact.data["ok"] and fact.data.get("fingerprint") == self._drivers.checks_fingerprint:
+                    verdict = Verdict(ok=True, why=str(fact.data["why"]), cached=True)
+                    self._green[Oid(str(fact.data["tree"]))] = verdict
+
+    async def submit(self, ticket: Ticket) -> Result:
+        """Queue a change and wait for what becomes of it."""
+        issue = ticket.change.issue
+        if (landed := await self._landed_before(issue)) is not None:
+            return landed
+        self._tickets[issue] = ticket
+        self._tell(Enqueued(change=ticket.change, rank=ticket.rank))
+        try:
+            await ticket.done.wait()
+        except BaseException:
+            self._tell(Withdrawn(issue=issue))
+            raise
+        assert ticket.result is not None
+        return ticket.result
+
+    async def _landed_before(self, issue: IssueId) -> Fact | None:
+        """Look an intended landing up: a kill may have come between the deed and its fact."""
+        if (fact := self._book.get(issue, "landed")) is not None:
+            return fact
+        for intent in reversed(self._book.all(issue, "landing")):
+            commit, tree, base = (Oid(str(intent.data[key])) for key in ("candidate", "tree", "base"))
+            if await self._drivers.trunk.holds(commit):
+                candidate = Candidate(commit=commit, tree=tree, base=base)
+                return await self._record_landing(issue, candidate, attempt=intent.number, checkouts=())
+        return None
+
+    async def recover(self) -> None:
+        """Record the landings that were done and not yet written down."""
+        for subject in self._book.subjects():
+            if subject != RUN:
+                await self._landed_before(IssueId(subject))
+
+    def withdraw(self, issue: IssueId) -> None:
+        """Take an issue's change out, unless it is being landed already."""
+        self._tell(Withdrawn(issue=issue))
+        ticket = self._tickets.get(issue)
+        testing = self._state.testing
+        if ticket is not None and (testing is None or testing.change.issue != issue):
+            self._settle(issue, Gone())
+
+    def _tell(self, event: Event) -> None:
+        self._events.append(event)
+        self._ring.set()
+
+    async def serve(self) -> None:
+        """Answer events for ever."""
+        while True:
+            while self._events:
+                decision = decide(self._state, self._events.popleft())
+                self._state = decision.state
+                for action in decision.actions:
+                    await self._do(action)
+            self._ring = anyio.Event()
+            if not self._events:
+                await self._ring.wait()
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Compose():
+                self._tell_first(await self._compose(action))
+            case Judge():
+                self._tell_first(Judged(verdict=await self._judge(action)))
+            case JudgeBase():
+                self._tell_first(BaseJudged(verdict=await self._judge_base(action.base)))
+            case Land():
+                self._tell_first(await self._land(action))
+            case HandBack():
+                self._settle(action.change.issue, action.because)
+            case BlameBase():
+                blamed = Blamed(verdict=action.verdict, base_verdict=action.base_verdict)
+                self._settle(action.change.issue, blamed)
+            case Accepted():
+                landed = self._book.get(action.change.issue, "landed")
+                assert landed is not None
+                self._settle(action.change.issue, landed)
+
+    def _tell_first(self, event: Event) -> None:
+        # What came of an action goes before what arrived meanwhile: the state waits for it.
+        self._events.appendleft(event)
+        self._ring.set()
+
+    def _settle(self, issue: IssueId, result: Result) -> None:
+        ticket = self._tickets.pop(issue, None)
+        if ticket is not None:
+            ticket.result = result
+            ticket.done.set()
+
+    async def _compose(self, action: Compose) -> Event:
+        (change,) = action.changes
+        ticket = self._tickets.get(change.issue)
+        onto = await self._drivers.trunk.tip()
+        made = await self._drivers.trunk.compose(
+            change.commit,
+            onto=onto,
+            style=self._policy.style,
+            message=ticket.message if ticket else change.title,
+            when=ticket.when if ticket else 0.0,
+            edits=self._edits_of(change.issue),
+        )
+        if isinstance(made, Conflict):
+            data: dict[str, Json] = {"base": onto, "paths": list(made.paths), "hunks": made.hunks}
+            await self._next(change, "conflict", data)
+            return Clashed(conflict=made)
+        await self._next(change, "candidate", {"commit": made.commit, "tree": made.tree, "base": made.base})
+        return Composed(candidate=made)
+
+    def _edits_of(self, issue: IssueId) -> EditsOf | None:
+        closing = self._drivers.closing_edits
+        return None if closing is None else lambda read: closing(issue, read)
+
+    async def _judge(self, action: Judge) -> Verdict:
+        (change,) = action.changes
+        known = None if action.afresh else self._green.get(action.candidate.tree)
+        ticket = self._tickets.get(change.issue)
+        verdict = known or await self._ask(action.candidate.commit, action.candidate.base, ticket)
+        await self._next(change, "checks", self._verdict_data(verdict, action.candidate.tree))
+        return verdict
+
+    async def _judge_base(self, base: Oid) -> Verdict:
+        tree = await self._drivers.trunk.tree(base)
+        verdict = self._green.get(tree) or await self._ask(base, base, None)
+        number = len(self._book.all(RUN, "base_checks")) + 1
+        await self._book.add(RUN, f"base_checks:{number}", self._verdict_data(verdict, tree))
+        return verdict
+
+    def _verdict_data(self, verdict: Verdict, tree: Oid) -> dict[str, Json]:
+        if verdict.ok:
+            self._green[tree] = Verdict(ok=True, why=verdict.why, cached=True)
+        return {**verdict_json(verdict), "tree": tree, "fingerprint": self._drivers.checks_fingerprint}
+
+    async def _ask(self, commit: Oid, base: Oid, ticket: Ticket | None) -> Verdict:
+        if not self._policy.checks:
+            return SKIPPED
+        issue = ticket.issue if ticket else Issue(id=IssueId("target"), title="the target itself")
+        return await self._drivers.checks.judge(Subject(issue=issue, commit=commit, base=base))
+
+    async def judge_early(self, change: Change, ticket: Ticket) -> Verdict | Conflict:
+        """Judge a change on today's tip before a person is asked; a green answer is used again at the landing."""
+        onto = await self._drivers.trunk.tip()
+        made = await self._drivers.trunk.compose(
+            change.commit,
+            onto=onto,
+            style=self._policy.style,
+            message=ticket.message,
+            when=ticket.when,
+            edits=self._edits_of(change.issue),
+        )
+        if isinstance(made, Conflict):
+            return made
+        verdict = self._green.get(made.tree) or await self._ask(made.commit, onto, ticket)
+        await self._next(change, "checks", self._verdict_data(verdict, made.tree))
+        return verdict
+
+    async def _land(self, action: Land) -> Event:
+        (change,) = action.changes
+        candidate = action.candidate
+        assert candidate.tree in self._green, "a tree that no check passed on must not land"
+        await self._next(
+            change, "landing", {"candidate": candidate.commit, "tree": candidate.tree, "base": candidate.base}
+        )
+        checkouts = await self._drivers.trunk.land(candidate)
+        if checkouts is None:
+            return Moved()
+        await self._record_landing(change.issue, candidate, attempt=change.attempt, checkouts=checkouts)
+        return Landed()
+
+    async def _record_landing(
+        self, issue: IssueId, candidate: Candidate, *, attempt: int, checkouts: tuple[str, ...]
+    ) -> Fact:
+        files = await self._drivers.trunk.files(candidate.base, candidate.commit)
+        data: dict[str, Json] = {
+            "commit": candidate.commit,
+            "tree": candidate.tree,
+            "base": candidate.base,
+            "files": files_json(files),
+            "checkouts": list(checkouts),
+            "attempt": attempt,
+        }
+        return await self._book.add(issue, "landed", data)
+
+    async def _next(self, change: Change, name: str, data: Mapping[str, Json]) -> None:
+        count = sum(1 for fact in self._book.all(change.issue, name) if fact.number == change.attempt)
+        await self._book.add(change.issue, f"{name}:{change.attempt}.{count + 1}", data)

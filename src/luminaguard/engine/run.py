@@ -1,0 +1,147 @@
+"""A session of a run: every issue as far as it goes, then the proof that what was said is so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from luminaguard.engine.base import Drivers, Policy
+from luminaguard.engine.book import Book
+from luminaguard.engine.lander import Lander
+from luminaguard.engine.record import issue_json, number, texts
+from luminaguard.engine.slots import Movement, Slots
+from luminaguard.engine.task import Session, Task
+from luminaguard.engine.verify import verify
+from luminaguard.model.facts import RUN, Fact
+from luminaguard.model.ids import IssueId, Json, RunId, natural
+from luminaguard.model.plan import Plan, PlannedIssue
+from luminaguard.planner.schedule import remaining_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a session is asked to do: the plan's issues, in a run that may have begun before.
+
+    `about` goes into the `started` fact as it is; `session` into this session's. `closed` names issues that the
+    tracker says are closed, so that nobody works on what somebody else has done.
+    """
+
+    run: RunId
+    plan: Plan
+    about: Mapping[str, Json]
+    session: Mapping[str, Json]
+    closed: frozenset[IssueId] = frozenset()
+
+
+async def run_session(drivers: Drivers, policy: Policy, request: Request) -> bool:
+    """Work until everything that was asked for is landed, or waits for a person; say whether all of it landed.
+
+    Call it with the orchestrator's lock held. Killed at any point and called again, it goes on.
+    """
+    book = Book(drivers.journal, request.run)
+    asked = await _open(book, request)
+    session = len(book.all(RUN, "session")) + 1
+    await book.add(RUN, f"session:{session}", {**request.session, "asked": list(asked)})
+    outcome = "interrupted"
+    try:
+        await drivers.trunk.catch_up()
+        await _work(drivers, policy, book, asked)
+        await drivers.trunk.catch_up()
+        is_proven = await verify(drivers, book, asked, session=session)
+        is_done = is_proven and all(book.get(issue, "landed") for issue in asked)
+        outcome = "done" if is_done else "held"
+    finally:
+        with anyio.move_on_after(5, shield=True):
+            await book.add(RUN, f"session_ended:{session}", {"outcome": outcome})
+    return is_done
+
+
+async def _open(book: Book, request: Request) -> tuple[IssueId, ...]:
+    """Write what is planned; name the issues of this session, those that an earlier plan of the run holds included."""
+    await book.add(RUN, "started", request.about)
+    waves = {issue: number for number, wave in enumerate(request.plan.waves, start=1) for issue in wave}
+    async with anyio.create_task_group() as group:
+        for planned in request.plan.issues:
+            group.start_soon(book.add, planned.issue.id, "planned", _planned(planned, waves[planned.issue.id]))
+        for subject in book.subjects():
+            if IssueId(subject) in request.closed and book.get(subject, "landed") is None:
+                group.start_soon(book.add, subject, "cancelled", {"by": "the tracker says that it is closed"})
+    asked = {it.issue.id for it in request.plan.issues}
+    for issue in tuple(asked):
+        asked |= _needs_of(book, issue)
+    return tuple(sorted(asked, key=natural))
+
+
+def _needs_of(book: Book, issue: IssueId) -> set[IssueId]:
+    found: set[IssueId] = set()
+    todo = [issue]
+    while todo:
+        planned = book.get(todo.pop(), "planned")
+        assert planned is not None
+        fresh = set(map(IssueId, texts(planned.data, "needs"))) - found
+        found |= fresh
+        todo.extend(fresh)
+    return found
+
+
+def _planned(planned: PlannedIssue, wave: int) -> dict[str, Json]:
+    issue = planned.issue
+    return {
+        "title": issue.title,
+        "kind": planned.kind,
+        "needs": list(planned.needs),
+        "wave": wave,
+        "estimate_s": planned.estimate_s,
+        "priority": issue.priority,
+        "risk": planned.risk,
+        "branch": planned.present.branch or branch_of(issue.id),
+        "deliverables": list(planned.deliverables),
+        "issue": issue_json(issue),
+    }
+
+
+def branch_of(issue: IssueId) -> str:
+    """Name an issue's work branch."""
+    safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in issue).strip(".-") or "issue"
+    return f"feature/issue-{safe.replace('..', '.')}"
+
+
+async def _work(drivers: Drivers, policy: Policy, book: Book, asked: tuple[IssueId, ...]) -> None:
+    lander = Lander(drivers, policy, book)
+    await lander.recover()
+    landed = {issue: anyio.Event() for issue in asked}
+    session = Session(
+        drivers=drivers,
+        policy=policy,
+        book=book,
+        lander=lander,
+        slots=Slots(policy.slots),
+        movement=Movement(),
+        landed=landed,
+    )
+    for issue in asked:
+        if book.get(issue, "landed") is not None:
+            landed[issue].set()
+    ranks = _ranks(book, asked)
+    tasks = [Task(session, issue, rank=ranks[issue]) for issue in asked]
+    if all(task.is_finished for task in tasks):
+        return
+
+    def told(fact: Fact) -> None:
+        if fact.name == "cancelled":
+            drivers.placement.stop(book.run, IssueId(fact.subject))
+            lander.withdraw(IssueId(fact.subject))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(lander.serve)
+        group.start_soon(book.follow, told)
+        for task in sorted(tasks, key=lambda task: (-ranks[task.id], natural(task.id))):
+            group.start_soon(task.run)
+        await session.movement.all_still()
+        group.cancel_scope.cancel()
+
+
+def _ranks(book: Book, asked: tuple[IssueId, ...]) -> dict[IssueId, float]:
+    planned = {issue: fact.data for issue in asked if (fact := book.get(issue, "planned")) is not None}
+    needs = {issue: frozenset(map(IssueId, texts(data, "needs"))) for issue, data in planned.items()}
+    return remaining_path(needs, {issue: number(data, "estimate_s") for issue, data in planned.items()})

@@ -1,0 +1,432 @@
+"""One issue's way through a session, replayed from the top: what the journal remembers is not done again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from luminaguard.engine.base import Drivers, Order, Outcome, Policy
+from luminaguard.engine.book import Book
+from luminaguard.engine.lander import Blamed, Gone, Lander, Ticket
+from luminaguard.engine.prompt import prompt_for
+from luminaguard.engine.record import files_json, findings_json, issue_of, number, text, texts
+from luminaguard.engine.slots import Movement, Slots
+from luminaguard.forges.base import PullDraft
+from luminaguard.gates.base import Subject
+from luminaguard.model.brief import Brief
+from luminaguard.model.facts import Fact
+from luminaguard.model.faults import Fault
+from luminaguard.model.ids import IssueId, Json, Oid
+from luminaguard.model.issue import IssueState, Kind
+from luminaguard.model.work import Change, Conflict, FileChange, Verdict
+from luminaguard.workspaces.base import Start
+
+GOES_ON = "landing"
+"""The group of holds after which a retry takes the same work up again instead of starting the agent anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """The attempt came to nothing that can land; another may. `has_work` says that commits wait on the branch."""
+
+    why: str
+    what: str
+    feedback: str
+    has_work: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A person must act before this can go on."""
+
+    why: str
+    who: str
+    how: str
+    group: str
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """The issue has landed, or nobody wants it any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """A person has stopped it; what goes on is decided afresh."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """What all tasks of a session share."""
+
+    drivers: Drivers
+    policy: Policy
+    book: Book
+    lander: Lander
+    slots: Slots
+    movement: Movement
+    landed: Mapping[IssueId, anyio.Event]
+
+
+class Task:
+    """One issue of the run."""
+
+    def __init__(self, session: Session, issue: IssueId, *, rank: float) -> None:
+        self._session = session
+        self._book = session.book
+        self._rank = rank
+        self.id = issue
+        planned = self._fact("planned")
+        self._planned = planned.data
+        self.issue = issue_of(planned.data["issue"])
+        self.kind = Kind(text(planned.data, "kind"))
+        self.branch = text(planned.data, "branch")
+        self.needs = tuple(map(IssueId, texts(planned.data, "needs")))
+
+    def _fact(self, kind: str) -> Fact:
+        found = self._book.get(self.id, kind)
+        assert found is not None, kind
+        return found
+
+    @property
+    def is_finished(self) -> bool:
+        """Tell whether nothing at all is left to do."""
+        return self._book.get(self.id, "closed") is not None or self._is_over()
+
+    async def run(self) -> None:
+        """Go on until the issue is landed and closed, over, or the session ends."""
+        with self._session.movement.moving():
+            if self._book.get(self.id, "landed") is None:
+                await self._until_needs_landed()
+                await self._until_trusted()
+                await self._work()
+            if self._book.get(self.id, "landed") is not None:
+                self._session.landed[self.id].set()
+                await self._close()
+
+    async def _until_needs_landed(self) -> None:
+        for need in self.needs:
+            if not (event := self._session.landed[need]).is_set():
+                with self._session.movement.parked():
+                    await event.wait()
+
+    async def _until_trusted(self) -> None:
+        while not self._is_trusted() and not self._is_over():
+            why = f"the author '{self.issue.author or 'unknown'}' ({self.issue.association or 'no association'}) "
+            how = f"read it, then: luminaguard approve {self.id}"
+            hold = Hold(why=why + "is not trusted by [trust]", who="you", how=how, group="trust")
+            await self._hold("held", hold)
+            await self._until_lifted()
+
+    def _is_trusted(self) -> bool:
+        trusted = self._session.policy.trusted(self.issue.author, self.issue.association)
+        return trusted or self._book.get(self.id, "released") is not None
+
+    def _is_over(self) -> bool:
+        return self._book.get(self.id, "cancelled") is not None
+
+    async def _work(self) -> None:
+        if not self._is_over():
+            await self._book.add(self.id, "ready", {})
+        while not self._is_over():
+            if self._is_stopped():
+                await self._until_lifted()
+                continue
+            try:
+                result = await self._attempt(await self._open_attempt())
+            except Fault as fault:
+                how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
+                result = Hold(why=fault.message, who="you", how=how, group=GOES_ON)
+            if isinstance(result, Over):
+                return
+            if not isinstance(result, Parked):
+                await self._settle(result)
+
+    def _stop(self) -> Fact | None:
+        return self._book.last(self.id, "held", "failed", "rejected")
+
+    def _is_stopped(self) -> bool:
+        stop, lift = self._stop(), self._book.last(self.id, "retry", "released", "cancelled")
+        return stop is not None and (lift is None or lift.seq < stop.seq)
+
+    async def _until_lifted(self) -> None:
+        with self._session.movement.parked():
+            while self._is_stopped() and not self._is_over():
+                await self._book.news(self.id)
+
+    async def _hold(self, name: str, hold: Hold) -> None:
+        if self._is_stopped():
+            return
+        count = len(self._book.all(self.id, name)) + 1
+        data: dict[str, Json] = {
+            "why": hold.why,
+            "who": hold.who,
+            "how": hold.how,
+            "group": hold.group,
+            "log": hold.log,
+        }
+        await self._book.add(self.id, f"{name}:{count}", data)
+
+    # Attempts: the next one's fact is written with what went wrong before it, so that a replay begins there.
+
+    async def _open_attempt(self) -> int:
+        last = self._book.last(self.id, "attempt")
+        if last is None:
+            return await self._begin(1, why="first", feedback="", start=None)
+        retry, stop = self._book.last(self.id, "retry"), self._stop()
+        if retry is None or retry.seq < last.seq or stop is None or text(stop.data, "group") == GOES_ON:
+            return last.number
+        said = text(retry.data, "text")
+        feedback = f"{said}\n\n{text(stop.data, 'why')}\n{text(stop.data, 'log')}".strip()
+        return await self._begin(last.number + 1, why="person", feedback=feedback, start=self._work_so_far())
+
+    def _work_so_far(self) -> Oid | None:
+        for fact in reversed(self._book.all(self.id, "agent")):
+            if fact.data["commit"] and not fact.data.get("refused"):
+                return Oid(str(fact.data["commit"]))
+        return None
+
+    async def _begin(self, count: int, *, why: str, feedback: str, start: Oid | None) -> int:
+        trunk = self._session.drivers.trunk
+        target = await trunk.tip()
+        begin = start or await trunk.branch(self.branch) or target
+        if await trunk.is_in(begin, target):
+            begin = target
+        data: dict[str, Json] = {"start": begin, "target": target, "why": why, "feedback": feedback}
+        await self._book.add(self.id, f"attempt:{count}", data)
+        return count
+
+    async def _settle(self, result: Again | Hold) -> None:
+        if isinstance(result, Hold):
+            await self._hold("held", result)
+            return
+        attempts = self._book.all(self.id, "attempt")
+        lift = self._book.last(self.id, "retry")
+        tried = sum(1 for fact in attempts if lift is None or fact.seq > lift.seq)
+        if tried < self._session.policy.attempts:
+            count = attempts[-1].number + 1
+            await self._begin(count, why=result.why, feedback=result.feedback, start=self._work_so_far())
+            return
+        times = "once" if tried == 1 else f"{tried} times"
+        how = f"luminaguard logs {self.id}; then: luminaguard retry {self.id}"
+        if result.has_work:
+            how = f"luminaguard diff {self.id}; then: luminaguard retry {self.id}"
+        why = f"tried {times}; last: {result.what}"
+        hold = Hold(why=why, who="you", how=how, group="work", log=result.feedback)
+        await self._hold("held" if result.has_work else "failed", hold)
+
+    async def _attempt(self, count: int) -> Again | Hold | Over | Parked:
+        made = await self._agent(count)
+        if self._is_over():
+            return Over()
+        opened = self._fact(f"attempt:{count}").data
+        start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
+        commit = text(made, "commit") or (start if start != target else "")
+        if problem := text(made, "problem"):
+            return Again(why="retry", what=problem, feedback=self._log(problem, made), has_work=bool(commit))
+        if not commit:
+            what = f"nothing changed: the agent {said_of(made)} and left no commit and no change"
+            return Again(why="retry", what=what, feedback=self._log(what, made), has_work=False)
+        change = Change(issue=self.id, attempt=count, commit=Oid(commit), title=self.issue.title)
+        await self._publish(change)
+        return await self._gates(change, base=target)
+
+    def _log(self, what: str, made: Mapping[str, Json]) -> str:
+        return f"{what}\n\n{text(made, 'tail')}"
+
+    async def _agent(self, count: int) -> Mapping[str, Json]:
+        placement = self._session.drivers.placement
+        order = self._order(count)
+        fact = self._book.get(self.id, f"agent:{count}")
+        if fact is None:
+            async with self._session.slots.take(self._rank):
+                if self._is_over():
+                    return {}
+                outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
+                fact = await self._book.add(self.id, f"agent:{count}", await self._outcome(order, outcome))
+        await placement.clean(order)
+        return fact.data
+
+    async def _starting(self, count: int, k: int) -> None:
+        policy, placement = self._session.policy, self._session.drivers.placement
+        data: dict[str, Json] = {"agent": policy.agent, "isolation": placement.isolation}
+        await self._book.add(self.id, f"placed:{count}.{k}", data)
+
+    def _order(self, count: int) -> Order:
+        policy = self._session.policy
+        opened = self._fact(f"attempt:{count}").data
+        start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
+        landed = [text(it.data, "title") for need in self.needs if (it := self._book.get(need, "planned"))]
+        prompt = prompt_for(
+            self.issue,
+            branch=self.branch,
+            target=policy.target,
+            checks=policy.checks,
+            why=text(opened, "why"),
+            feedback=text(opened, "feedback"),
+            landed=landed,
+            is_begun=start != target,
+        )
+        brief = Brief(issue=self.id, attempt=count, prompt=prompt, timeout_s=policy.timeout_s)
+        return Order(
+            run=self._book.run,
+            brief=brief,
+            start=Start(branch=self.branch, commit=start, merge=target if start != target else None),
+            message=self._message(closes=False),
+        )
+
+    def _message(self, *, closes: bool) -> str:
+        write = self._session.drivers.messages.landing_message
+        return write(kind=self.kind, issue=self.id, title=self.issue.title, body="", closes=closes)
+
+    async def _outcome(self, order: Order, outcome: Outcome) -> dict[str, Json]:
+        trunk = self._session.drivers.trunk
+        commit, files = outcome.commit, tuple[FileChange, ...]()
+        if commit is not None:
+            base = order.start.merge or order.start.commit
+            files = await trunk.files(await trunk.fork(commit, base), commit)
+        return {
+            "ended": outcome.ended,
+            "exit_code": outcome.exit_code,
+            "seconds": outcome.seconds,
+            "commit": commit,
+            "problem": outcome.problem,
+            "refused": outcome.refused,
+            "committed_for_agent": outcome.committed_for_agent,
+            "files": files_json(files),
+            "log": outcome.log,
+            "tail": outcome.tail,
+        }
+
+    async def _publish(self, change: Change) -> None:
+        count = change.attempt
+        await self._book.step(self.id, f"published:{count}", lambda: self._published(change))
+
+    async def _published(self, change: Change) -> dict[str, Json]:
+        drivers, policy = self._session.drivers, self._session.policy
+        note = await drivers.trunk.publish(self.branch, change.commit)
+        body = drivers.messages.pull_body(issue=self.id, text=self.issue.title, checks=policy.checks)
+        pull = await drivers.forge.open_pull(
+            PullDraft(
+                branch=self.branch,
+                head=change.commit,
+                target=policy.target,
+                issue=self.id,
+                title=self._message(closes=False).splitlines()[0],
+                body=body,
+            )
+        )
+        return {"branch": self.branch, "commit": change.commit, "pull_request": pull.id, "note": note}
+
+    # Gates, then the queue.
+
+    async def _gates(self, change: Change, *, base: Oid) -> Again | Hold | Over | Parked:
+        if (sent_back := await self._review(change, base)) is not None:
+            return sent_back
+        ticket = self._ticket(change)
+        if self._session.policy.human and (answer := await self._approval(change, ticket)) is not None:
+            return answer
+        await self._book.add(self.id, f"queued:{change.attempt}", {"commit": change.commit})
+        return await self._queue(ticket)
+
+    def _ticket(self, change: Change) -> Ticket:
+        # The commit's date is the time of a fact, so that a replay composes the very same commit.
+        when = self._fact(f"agent:{change.attempt}").time
+        return Ticket(change=change, issue=self.issue, message=self._message(closes=True), when=when, rank=self._rank)
+
+    async def _review(self, change: Change, base: Oid) -> Again | None:
+        review = self._session.drivers.review
+        if review is None:
+            return None
+        subject = Subject(issue=self.issue, commit=change.commit, base=base)
+
+        async def ask() -> dict[str, Json]:
+            verdict = await review.judge(subject)
+            return {
+                "ok": verdict.ok,
+                "why": verdict.why,
+                "findings": findings_json(verdict.findings),
+                "seconds": verdict.seconds,
+                "log": verdict.log,
+            }
+
+        said = (await self._book.step(self.id, f"review:{change.attempt}", ask)).data
+        if said["ok"]:
+            return None
+        what = f"the review holds it back: {text(said, 'why')}"
+        return Again(why="review", what=what, feedback=text(said, "log"), has_work=True)
+
+    async def _approval(self, change: Change, ticket: Ticket) -> Again | Parked | None:
+        kind = f"approval_asked:{change.attempt}"
+        if self._book.get(self.id, kind) is None:
+            early = await self._session.lander.judge_early(change, ticket)
+            if isinstance(early, Conflict) or not early.ok:
+                return self._sent_back(early)
+            await self._book.add(self.id, kind, {"why": "the checks passed; landing.approve is 'human'"})
+        asked = self._fact(kind)
+        with self._session.movement.parked():
+            while not self._answered(asked) and not self._is_over():
+                await self._book.news(self.id)
+        answer = self._book.last(self.id, "approved", "rejected")
+        return None if answer is not None and answer.name == "approved" else Parked()
+
+    def _answered(self, asked: Fact) -> bool:
+        answer = self._book.last(self.id, "approved", "rejected")
+        return answer is not None and answer.seq > asked.seq
+
+    async def _queue(self, ticket: Ticket) -> Again | Hold | Over:
+        result = await self._session.lander.submit(ticket)
+        match result:
+            case Fact() | Gone():
+                return Over()
+            case Blamed():
+                why = f"'{self._session.policy.target}' itself fails: {result.base_verdict.why}"
+                how = f"mend the target, then: luminaguard retry {self.id}"
+                return Hold(why=why, who="you", how=how, group=GOES_ON)
+            case _:
+                return self._sent_back(result)
+
+    def _sent_back(self, result: Conflict | Verdict) -> Again:
+        if isinstance(result, Conflict):
+            what = f"it conflicts with '{self._session.policy.target}' in {', '.join(result.paths)}"
+            feedback = f"{self._intents(result)}\n\n{result.hunks}"
+            return Again(why="conflict", what=what, feedback=feedback, has_work=True)
+        return Again(why="checks", what=result.why, feedback=f"{result.why}\n\n{result.log}", has_work=True)
+
+    def _intents(self, conflict: Conflict) -> str:
+        """Say what the other side wanted: the issues that landed on the same paths."""
+        lines = []
+        for subject in self._book.subjects():
+            landed, planned = self._book.get(subject, "landed"), self._book.get(subject, "planned")
+            if landed is None or planned is None:
+                continue
+            files = landed.data["files"]
+            assert isinstance(files, list)
+            touched = {str(it["path"]) for it in files if isinstance(it, dict)}
+            if touched & set(conflict.paths):
+                lines.append(f"#{subject} landed: {text(planned.data, 'title')}")
+        return "\n".join(lines)
+
+    async def _close(self) -> None:
+        forge = self._session.drivers.forge
+        published = self._book.last(self.id, "published")
+        pull = text(published.data, "pull_request") if published else ""
+        await self._book.add(self.id, "closing", {"pull_request": pull})
+
+        async def close() -> dict[str, Json]:
+            commit = Oid(text(self._fact("landed").data, "commit"))
+            if pull:
+                await forge.mark_merged(pull, commit=commit)
+            await forge.close(self.id, comment=f"Landed on {self._session.policy.target} as {commit}.")
+            state = (await forge.issue(self.id)).state
+            return {"state": state, "closed": state is IssueState.CLOSED}
+
+        await self._book.step(self.id, "closed", close)
+
+
+def said_of(made: Mapping[str, Json]) -> str:
+    """Say how an agent ended."""
+    if made.get("ended") == "exited":
+        return f"ended with exit code {int(number(made, 'exit_code'))}"
+    return f"was stopped ({made.get('ended')})"

@@ -1,0 +1,136 @@
+"""A backlog file as a forge: its issues are read into the local tracker, and everything else happens there.
+
+The user's files are never written. Where the status is to be written back, `closing_edits` gives the files as they must
+stand in the commit that lands.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from anyio import to_thread
+
+from luminaguard.forges.base import BacklogFormat, Pull, PullDraft, SourceFile
+from luminaguard.forges.local import LocalTracker
+from luminaguard.model.faults import Fault, UserFault
+from luminaguard.model.ids import IssueId, Oid
+from luminaguard.model.issue import Backlog, Issue
+
+_Stamp = tuple[int, int, int]
+
+
+class FileBacklog:
+    """A `Forge` over the file or folder at `path`, which `source` reads; `root` is the repository's working tree."""
+
+    name = "file"
+
+    def __init__(self, path: Path, *, source: BacklogFormat, root: Path, tracker: LocalTracker) -> None:
+        self.path = path
+        self._format = source
+        self._root = root
+        self._tracker = tracker
+        self._store = tracker.store
+        self._read_at: dict[str, _Stamp | None] = {}
+
+    def missing(self) -> str | None:
+        """Say why the backlog cannot be read, or None."""
+        if not self._format.recognises(self.path):
+            return f"{self.path} is no longer a backlog of the format {self._format.name}"
+        return self._tracker.missing()
+
+    async def backlog(self) -> Backlog:
+        """Read the file, bring it into the tracker, and answer from there in the order of the file."""
+        return await to_thread.run_sync(self._absorbed)
+
+    async def issue(self, issue: IssueId) -> Issue:
+        """Read one issue from the tracker; the file is read first where that was not yet done."""
+        if not self._read_at:
+            await self.backlog()
+        return await self._tracker.issue(issue)
+
+    async def close(self, issue: IssueId, *, comment: str) -> None:
+        """Close the issue in the tracker; closing a closed one changes nothing."""
+        await to_thread.run_sync(partial(self._close, issue, comment=comment))
+
+    async def open_pull(self, draft: PullDraft) -> Pull:
+        """Return the branch's pull request, brought up to the draft."""
+        if not self._read_at:
+            await self.backlog()
+        return await self._tracker.open_pull(draft)
+
+    async def mark_merged(self, pull: str, *, commit: Oid) -> None:
+        """Record that the pull request landed as `commit`; a second time changes nothing."""
+        await self._tracker.mark_merged(pull, commit=commit)
+
+    def source_paths(self) -> tuple[str, ...]:
+        """Name the files of the source, relative to the repository's root.
+
+        Raises:
+            UserFault: the source is not inside the repository.
+        """
+        return tuple(self._relative(file) for file in self._format.files(self.path))
+
+    def closing_edits(self, read: Callable[[str], bytes | None], issue: IssueId) -> tuple[SourceFile, ...]:
+        """Give the files of the source that change when `issue` is closed; none where it is closed there, or not there.
+
+        Args:
+            read: gives the bytes of a path, relative to the repository's root, in the commit that would land.
+            issue: the issue.
+        """
+        paths = self.source_paths()
+        origin = self._store.show(issue).origin
+        home = None if origin is None else self._relative(Path(origin.path))
+        # A folder has one page for each issue: its own and the settings are enough, unless it was moved.
+        likely = tuple(path for path in paths if path == home or not path.lower().endswith(".md"))
+        return self._edits(read, likely, issue) or self._edits(read, paths, issue)
+
+    def _edits(
+        self, read: Callable[[str], bytes | None], paths: tuple[str, ...], issue: IssueId
+    ) -> tuple[SourceFile, ...]:
+        contents = [(path, read(path)) for path in paths]
+        files = [SourceFile(path=path, content=content) for path, content in contents if content is not None]
+        return self._format.close(files, issue)
+
+    def _absorbed(self) -> Backlog:
+        stamps = {str(file): _stamp(file) for file in self._format.files(self.path)}
+        read = self._format.read(self.path)
+        notices = self._store.absorb(read, source=self._source)
+        self._read_at = stamps or {str(self.path): None}
+        return Backlog(issues=self._store.issues(source=self._source), notices=(*read.notices, *notices))
+
+    def _close(self, issue: IssueId, *, comment: str) -> None:
+        """Take in what the landing itself changed in the issue's file, so that it does not open the issue again."""
+        if not self._read_at:
+            self._absorbed()
+        origin = self._store.show(issue).origin
+        if origin is not None and _stamp(Path(origin.path)) != self._read_at.get(origin.path):
+            self._absorbed_if_readable()
+        self._store.close(issue, comment=comment)
+
+    def _absorbed_if_readable(self) -> None:
+        try:
+            self._absorbed()
+        except UserFault:
+            return  # The next reading tells what is broken; the closing must not wait for it.
+
+    @property
+    def _source(self) -> str:
+        try:
+            return self._relative(self.path)
+        except Fault:
+            return str(self.path.resolve())
+
+    def _relative(self, file: Path) -> str:
+        try:
+            return file.resolve().relative_to(self._root.resolve()).as_posix()
+        except ValueError:
+            hint = "set write_back = false, or move the backlog into the repository"
+            raise UserFault(f"{file} is not inside the repository {self._root}", hint=hint) from None
+
+
+def _stamp(file: Path) -> _Stamp | None:
+    try:
+        found = file.stat()
+    except (OSError, ValueError):
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -1,0 +1,48 @@
+"""The tracker that needs no service: issues and pull requests in a SQLite file beside the repository's own data."""
+
+from functools import partial
+
+from anyio import to_thread
+
+from luminaguard.forges.base import Pull, PullDraft
+from luminaguard.forges.store import TrackerStore
+from luminaguard.model.faults import Fault
+from luminaguard.model.ids import IssueId, Oid
+from luminaguard.model.issue import Backlog, Issue
+
+
+class LocalTracker:
+    """A `Forge` over the store; its work is done in threads."""
+
+    name = "local"
+
+    def __init__(self, store: TrackerStore) -> None:
+        self.store = store
+
+    def missing(self) -> str | None:
+        """Say why the tracker cannot be used here, or None; makes it where it is not there."""
+        try:
+            self.store.pulls()
+        except Fault as fault:
+            return f"{fault.message} ({fault.hint})"
+        return None
+
+    async def backlog(self) -> Backlog:
+        """Read every issue in the order in which they were added."""
+        return Backlog(issues=await to_thread.run_sync(self.store.issues))
+
+    async def issue(self, issue: IssueId) -> Issue:
+        """Read one issue afresh."""
+        return await to_thread.run_sync(self.store.show, issue)
+
+    async def close(self, issue: IssueId, *, comment: str) -> None:
+        """Close the issue with a comment; closing a closed one changes nothing."""
+        await to_thread.run_sync(partial(self.store.close, issue, comment=comment))
+
+    async def open_pull(self, draft: PullDraft) -> Pull:
+        """Return the branch's pull request, brought up to the draft."""
+        return await to_thread.run_sync(self.store.open_pull, draft)
+
+    async def mark_merged(self, pull: str, *, commit: Oid) -> None:
+        """Record that the pull request landed as `commit`; a second time changes nothing."""
+        await to_thread.run_sync(partial(self.store.mark_merged, pull, commit=commit))

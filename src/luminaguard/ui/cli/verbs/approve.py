@@ -1,0 +1,25 @@
+"""`luminaguard approve`: a person says yes."""
+
+import argparse
+
+from luminaguard.app.steering import LastRun
+from luminaguard.host.git import find_repository
+from luminaguard.ui.cli.arguments import show_examples
+from luminaguard.ui.cli.exits import Exit
+from luminaguard.ui.cli.steer import tell_done
+
+SUMMARY = "let a change land"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may be typed after the verb."""
+    parser.add_argument("issue", metavar="ISSUE", help="the issue whose change, or whose author, is approved")
+    show_examples(parser, ("luminaguard approve 154", "the change for #154 may land"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Record the yes."""
+    with LastRun(find_repository(options.repo)) as last:
+        what = last.approve(options.issue)
+        tell_done(options, last, f"#{options.issue.removeprefix('#')} approved: {what}")
+    return Exit.DONE

@@ -1,0 +1,71 @@
+"""`luminaguard logs`: what an issue's agent and checks wrote."""
+
+import argparse
+import time
+from pathlib import Path
+
+from luminaguard.app.steering import LastRun
+from luminaguard.host.git import find_repository
+from luminaguard.model.ids import IssueId
+from luminaguard.ui.cli.arguments import show_examples
+from luminaguard.ui.cli.exits import Exit
+from luminaguard.ui.cli.printing import Printer, Style, Styled, printer_for
+
+SUMMARY = "what an issue's agent and checks wrote"
+LOOK_EVERY_S = 0.2
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may be typed after the verb."""
+    parser.add_argument("issue", metavar="ISSUE", help="the issue")
+    parser.add_argument("--attempt", type=int, metavar="N", help="only this attempt (all)")
+    parser.add_argument("--prompt", action="store_true", help="also what the agent was told")
+    parser.add_argument("--follow", action="store_true", help="go on printing while the agent works")
+    show_examples(
+        parser,
+        ("luminaguard logs 154", "all attempts, with the checks that failed"),
+        ("luminaguard logs 154 --follow", "watch the agent"),
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the logs."""
+    printer = printer_for(options)
+    issue = IssueId(options.issue.removeprefix("#"))
+    with LastRun(find_repository(options.repo)) as last:
+        logs = last.logs(issue, attempt=options.attempt)
+        if options.json:
+            listed = [{"what": log.what, "text": log.text()} for log in logs]
+            printer.document({"schema": "luminaguard/logs@1", "issue": issue, "logs": [dict(it) for it in listed]})
+            return Exit.DONE
+        for log in logs:
+            if log.is_prompt and not options.prompt:
+                continue
+            printer.line(Styled(f"== {log.what}", Style.BOLD))
+            printer.line(log.text().rstrip("\n"))
+        if options.follow:
+            _follow(last, issue, printer)
+    return Exit.DONE
+
+
+def _follow(last: LastRun, issue: IssueId, printer: Printer) -> None:
+    path, at = last.live_log(issue), 0
+    if path is not None:
+        at = path.stat().st_size
+    while last.is_at_work():
+        now = last.live_log(issue)
+        if now != path:
+            path, at = now, 0
+        at = _print_new(path, at, printer)
+        time.sleep(LOOK_EVERY_S)
+
+
+def _print_new(path: Path | None, at: int, printer: Printer) -> int:
+    if path is None or not path.exists():
+        return at
+    with path.open("rb") as file:
+        file.seek(at)
+        text = file.read()
+    if text:
+        printer.line(text.decode("utf-8", errors="replace").rstrip("\n"))
+    return at + len(text)

@@ -1,0 +1,26 @@
+"""`luminaguard reject`: a person says no, and why."""
+
+import argparse
+
+from luminaguard.app.steering import LastRun
+from luminaguard.host.git import find_repository
+from luminaguard.ui.cli.arguments import show_examples
+from luminaguard.ui.cli.exits import Exit
+from luminaguard.ui.cli.steer import tell_done
+
+SUMMARY = "refuse a change, and say why"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may be typed after the verb."""
+    parser.add_argument("issue", metavar="ISSUE", help="the issue whose change is refused")
+    parser.add_argument("--why", required=True, metavar="TEXT", help="the reason; a later retry tells it to the agent")
+    show_examples(parser, ('luminaguard reject 154 --why "no tests"', "it will not land; `retry` asks for another try"))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Record the no."""
+    with LastRun(find_repository(options.repo)) as last:
+        last.reject(options.issue, options.why)
+        tell_done(options, last, f"#{options.issue.removeprefix('#')} rejected")
+    return Exit.DONE

@@ -1,0 +1,78 @@
+"""`luminaguard run`: plan, work, land, until everything is landed or held."""
+
+import argparse
+
+import anyio
+
+from luminaguard.app.project import Project, open_project
+from luminaguard.app.working import Wanted, Worked, work
+from luminaguard.journal.base import Journal
+from luminaguard.model.ids import RunId
+from luminaguard.reports.json_report import report_json
+from luminaguard.reports.status_text import problems_text, totals_text
+from luminaguard.reports.view import RunView, run_view
+from luminaguard.ui.cli.arguments import show_examples
+from luminaguard.ui.cli.exits import Exit
+from luminaguard.ui.cli.flags import add_settings_flags, typed_flags
+from luminaguard.ui.cli.live import Screen, screen_for
+from luminaguard.ui.cli.printing import Printer, printer_for
+from luminaguard.ui.cli.verbs.plan import show_plan
+
+SUMMARY = "plan and work until every issue is landed, or held with a reason"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what may be typed after the verb."""
+    parser.add_argument("issues", nargs="*", metavar="ISSUE", help="only these, and what they need")
+    parser.add_argument("--dry", action="store_true", help="stop after the plan")
+    add_settings_flags(parser)
+    show_examples(
+        parser,
+        ("luminaguard run", "work through all open issues; goes on where an interrupted run stopped"),
+        ("luminaguard run 154 155 --slots 2", "these two, and what they need, two at once"),
+        ("luminaguard run --approve human", "land nothing without `luminaguard approve`"),
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Work, and tell of it as it happens."""
+    if options.dry:
+        return anyio.run(show_plan, options)
+    project = open_project(options.repo, backlog=options.backlog, flags=typed_flags(options))
+    return anyio.run(run_with_face, project, tuple(options.issues), printer_for(options))
+
+
+async def run_with_face(project: Project, issues: tuple[str, ...], printer: Printer) -> int:
+    """Run a session and show it: live on a terminal, line by line elsewhere; then what came of it."""
+    shown: list[tuple[RunId, Journal]] = []
+    views: list[RunView] = []
+    async with anyio.create_task_group() as group:
+        screen = screen_for(printer)
+
+        def began(run: RunId, journal: Journal) -> None:
+            shown.append((run, journal))
+            group.start_soon(screen.follow, run, journal)
+
+        def ended(run: RunId, journal: Journal) -> None:
+            screen.stop()  # before the journal is closed
+            views.append(run_view(journal.facts(run)))
+
+        try:
+            worked = await work(project, Wanted(issues=issues, began=began, ended=ended))
+        finally:
+            screen.stop()
+            group.cancel_scope.cancel()
+    return _close(printer, screen, worked, views[-1])
+
+
+def _close(printer: Printer, screen: Screen, worked: Worked, view: RunView) -> int:
+    screen.last_words(view)
+    if printer.is_json:
+        printer.document(report_json(view))
+    else:
+        printer.line()
+        printer.line(totals_text(view))
+        if not worked.is_done:
+            printer.line(problems_text(view))
+        printer.line("the whole report: luminaguard report")
+    return Exit.DONE if worked.is_done else Exit.HELD
