@@ -20,7 +20,7 @@ from luminaguard.app.settings_toml import MAX_BYTES, lines_of_keys
 from luminaguard.host.limits import Limits
 from luminaguard.model.faults import UserFault
 from luminaguard.model.work import Severity
-from luminaguard.sandboxes.base import Isolation
+from luminaguard.model.isolation import Isolation
 
 INTERFACE = """\
 [backlog]

@@ -65,13 +65,12 @@ def dumped(value: object, style: Style) -> str:
 
 
 def page(one: Asked, style: Style) -> bytes:
-    # JSON escapes are YAML escapes but for surrogate pairs, so those stay as they are.
+    # What JSON escapes is escaped so in YAML too, but for surrogate pairs; YAML wants more escaped than that.
     def quoted(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
-        return "".join(char if char.isprintable() else "?" for char in text)
+        return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text)
 
-    keys = {quoted(key): quoted(value) for key, value in keyed(one, id_key="id", status_key="status").items()}
-    lines = [f"{key}: {value}" for key, value in keys.items()]
+    lines = [f"{quoted(key)}: {quoted(value)}" for key, value in keyed(one, id_key="id", status_key="status").items()]
     return style.newline.join(["---", *lines, "---", "", "body", ""]).encode()
 
 

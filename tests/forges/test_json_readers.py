@@ -214,7 +214,7 @@ def test_taskmaster_several_tags_are_named(tmp_path: Path) -> None:
 
 
 def test_nothing_at_the_path_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserFault, match="there is no backlog at .*nowhere"):
+    with pytest.raises(UserFault, match=r"there is no backlog at .*nowhere"):
         format_of(tmp_path / "nowhere")
 
 
@@ -224,7 +224,7 @@ def test_what_is_no_backlog_is_told_with_what_was_tried(tmp_path: Path, name: st
         (tmp_path / name).mkdir()
     elif "\0" not in name:
         (tmp_path / name).write_bytes(b"\x00\xff")
-    with pytest.raises(UserFault, match="no backlog|tried: backlog.md, beads, github export, taskmaster, markdown"):
+    with pytest.raises(UserFault, match=r"no backlog|tried: backlog\.md, beads, github export, taskmaster, markdown"):
         format_of(tmp_path / name)
 
 

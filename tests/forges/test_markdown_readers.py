@@ -8,6 +8,7 @@ from luminaguard.forges.backlog_md import BacklogMd
 from luminaguard.forges.markdown_folder import MarkdownFolder
 from luminaguard.forges.reading import MAX_BYTES
 from luminaguard.model.faults import UserFault
+from luminaguard.model.ids import IssueId
 from luminaguard.model.issue import Issue, IssueState, Kind, Origin
 
 
@@ -51,15 +52,15 @@ custom: {deep: [1, null, true, no]}
 Body.
 """
     assert only(tmp_path, text, name="any.md") == Issue(
-        id=Issue(id="154", title="").id,  # type: ignore[arg-type]
+        id=IssueId("154"),
         title="A parser: small",
         body="Body.",
         state=IssueState.OPEN,
         labels=("rust", "parser"),
         kind=Kind.BUG,
-        needs=("152", "153"),  # type: ignore[arg-type]
-        blocks=("160",),  # type: ignore[arg-type]
-        parent="100",  # type: ignore[arg-type]
+        needs=(IssueId("152"), IssueId("153")),
+        blocks=(IssueId("160"),),
+        parent=IssueId("100"),
         priority=1,
         estimate_s=5400.0,
         touches=("src/a.py",),
@@ -112,7 +113,7 @@ def test_title_is_one_line_without_control_characters(tmp_path: Path) -> None:
 def test_reference_finds_its_issue_whatever_its_case_and_zeros(tmp_path: Path) -> None:
     put(tmp_path, {"007-a.md": "# A", "ABC-1.md": "# B", "9.md": "---\nneeds: [007, abc-01, 8]\n---\n"})
     issues = {issue.id: issue for issue in MarkdownFolder().read(tmp_path).issues}
-    assert issues[Issue(id="9", title="").id].needs == ("7", "ABC-1", "8")  # type: ignore[arg-type]
+    assert issues[IssueId("9")].needs == ("7", "ABC-1", "8")
 
 
 def test_files_are_read_in_the_order_in_which_people_count(tmp_path: Path) -> None:
@@ -203,11 +204,12 @@ def test_two_pages_with_one_id_name_both(tmp_path: Path) -> None:
         MarkdownFolder().read(tmp_path)
 
 
+SECOND = "dependencies: [task-1, TASK-9]\nparent_task_id: task-1\n"
 CONFIG = 'project_name: x\nstatuses: ["To Do", "Doing", "Shipped!"]\n'
 
 
 def task(number: str, status: str, more: str = "") -> str:
-    return f"---\nid: {number}\ntitle: T {number}\nstatus: {status}\nreporter: @ann\n{more}---\n\n## Description\n\nText.\n"
+    return f"---\nid: {number}\ntitle: T {number}\nstatus: {status}\nreporter: @ann\n{more}---\n\n## Goal\n\nText.\n"
 
 
 @pytest.fixture
@@ -217,10 +219,8 @@ def backlog_md(tmp_path: Path) -> Path:
         {
             "backlog/config.yml": CONFIG,
             "backlog/tasks/readme.md": "# Tasks",
-            "backlog/tasks/back-2 - b.md": task(
-                "BACK-2", "Doing", "dependencies: [task-1, TASK-9]\nparent_task_id: task-1\n"
-            ),
-            "backlog/tasks/back-2.1 - c.md": task("BACK-2.1", "To Do", "priority: high\nmodified_files: [a.py]\n"),
+            "backlog/tasks/back-2 - b.md": task("BACK-2", "Doing", SECOND),
+            "backlog/tasks/back-2.1 - c.md": task("BACK-2.1", "To Do", "priority: high\n"),
             "backlog/completed/back-1 - a.md": task("BACK-1", "Shipped!"),
             "backlog/drafts/draft-1 - d.md": task("DRAFT-1", "To Do"),
             "backlog/archive/tasks/back-1 - old.md": task("BACK-1", "To Do"),

@@ -119,7 +119,10 @@ def test_text_that_says_no_need_gives_none(text: str) -> None:
     [
         ("## Blocked by\n- #43\n- #7", [(NEEDS, "43"), (NEEDS, "7")]),
         ("## Blocked by\n\nNone - can start immediately, unlike #3", []),
-        ("### Dependencies:\n\n* #43 the parser, see also #9\n\ntext #5\n\n## Other\n- #7", [(NEEDS, "43"), (NEEDS, "5")]),
+        (
+            "### Dependencies:\n\n* #43 the parser, see also #9\n\ntext #5\n\n## Other\n- #7",
+            [(NEEDS, "43"), (NEEDS, "5")],
+        ),
         ("## Depends on\n#1, #2", [(NEEDS, "1"), (NEEDS, "2")]),
         ("## Dependencies\n- Parser rewrite (#43)\n- numpy >= 2", [(NEEDS, "43")]),
         ("## Dependencies\n- Depends on: #43\n- Blocks: #50", [(NEEDS, "43"), (BLOCKS, "50")]),
@@ -159,7 +162,8 @@ def test_ids_of_trackers_are_found_exactly_and_then_without_their_prefix(
 
 
 @pytest.mark.parametrize(
-    "text", ["Requires python-3", "Requires utf-8", "Needs sha-256", "Depends on parser changes", "Requires BACK-to-back"]
+    "text",
+    ["Requires python-3", "Requires utf-8", "Needs sha-256", "Depends on parser changes", "Requires BACK-to-back"],
 )
 def test_words_that_look_like_ids_are_no_references(text: str) -> None:
     assert mentions(text, ids=ids("BACK-3", "BACK-8", "BACK-256", "parser")) == []

@@ -57,6 +57,7 @@ def one(facts_of: FactsOf, *told: Told, review: bool = False) -> TaskView:
         ([PLANNED, READY, HELD], State.HELD),
         ([PLANNED, READY, HELD, ("released", {"by": "ann"})], State.READY),
         ([PLANNED, READY, HELD, ("approved:1", {})], State.READY),
+        ([PLANNED, READY, HELD, ("held:2", {"group": "trust"}), ("released", {})], State.READY),
         ([PLANNED, ATTEMPT, HELD, ("retry:1", {})], State.READY),
         ([PLANNED, ATTEMPT, HELD, ("retry:1", {}), ("attempt:2", {"why": "person"})], State.WORKING),
         ([PLANNED, ATTEMPT, HELD, AGENT], State.HELD),
@@ -168,6 +169,12 @@ def test_seed_run_is_counted(seed_facts: tuple[Fact, ...]) -> None:
     assert totals.lower_bound_s == 50.0, "154 and then 155, 25 s each, is longer than 75 s over two slots"
     assert totals.wall_s == pytest.approx(80.9)
     assert totals.usd == 0.75
+
+
+def test_lower_bound_is_the_work_over_the_slots_where_nothing_waits_for_anything(facts_of: FactsOf) -> None:
+    rows: Rows = [(0, "run", "started", {"slots": 2})]
+    rows += [(1, str(issue), "agent:1", {"commit": "c", "seconds": 10.0}) for issue in range(5)]
+    assert run_view(facts_of(rows)).totals.lower_bound_s == 25.0
 
 
 def test_seed_run_tells_where_the_time_went(seed_facts: tuple[Fact, ...]) -> None:

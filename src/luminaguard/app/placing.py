@@ -74,7 +74,7 @@ class LocalPlacement:
 
     async def clean(self, order: Order) -> None:
         """Remove the attempt's workspace; its logs stay."""
-        pass  # FIXME
+        # FIXME
 
     def stop(self, run: RunId, issue: IssueId) -> None:
         """Ask the issue's agent, if one runs, to stop."""

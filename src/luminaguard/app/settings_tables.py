@@ -14,8 +14,8 @@ from typing import Any
 
 from luminaguard.app.settings_keys import key, many, number, one_of, optional, switch, text, whole
 from luminaguard.host.limits import MIB, Limits
+from luminaguard.model.isolation import Isolation
 from luminaguard.model.work import Severity
-from luminaguard.sandboxes.base import Isolation
 
 _COMMAND = 'a list of words, a program and its arguments: ["python3", "tools/agent.py"]'
 _LIMITS = Limits()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from luminaguard.app.folders import attempts_folder
 from luminaguard.host.detached import ask_to_stop
-from luminaguard.host.git import Places
+from luminaguard.host.git import Git, Places, find_repository
 from luminaguard.host.locks import try_lock
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.facts import RUN, Fact
@@ -105,9 +105,9 @@ class LastRun:
             UserFault: nothing has stopped it.
         """
         facts = self._unlanded(issue)
-        stop, lift = _last(facts, "held", "failed", "rejected"), _last(facts, "retry")
+        stop, lift = _last(facts, "held", "failed", "rejected", "cancelled"), _last(facts, "retry")
         if stop is None or (lift is not None and lift.seq > stop.seq):
-            raise UserFault(f"#{issue} is not held, failed or rejected", hint="luminaguard status")
+            raise UserFault(f"#{issue} is not held, failed, rejected or cancelled", hint="luminaguard status")
         self._add(facts, "retry", {"by": getpass.getuser(), "text": text})
 
     def cancel(self, issue: str | None) -> tuple[str, ...]:
@@ -116,9 +116,9 @@ class LastRun:
             stopped = [self._unlanded(issue)]
         else:
             subjects = dict.fromkeys(fact.subject for fact in self.facts() if fact.subject != RUN)
-            stopped = [facts for subject in subjects if not _last(facts := self._of(subject), "landed", "cancelled")]
+            stopped = [facts for subject in subjects if not _is_over(facts := self._of(subject))]
         for facts in stopped:
-            self._add(facts, "cancelled", {"by": getpass.getuser()}, is_counted=False)
+            self._add(facts, "cancelled", {"by": getpass.getuser()})
         return tuple(facts[0].subject for facts in stopped)
 
     def stop_agents(self, issues: Sequence[str]) -> None:
@@ -156,6 +156,18 @@ class LastRun:
     def _attempts(self, issue: IssueId) -> Path:
         return attempts_folder(self._places.state / "attempts", self.run, issue)
 
+    def diff(self, issue: str, *, is_stat: bool) -> str:
+        """Show what an issue's work changes, as git shows it.
+
+        Raises:
+            UserFault: nothing was made for it yet.
+        """
+        work = self.work_of(issue)
+        form = ("--stat",) if is_stat else ("--no-color", "--no-ext-diff", "--no-textconv")
+        span = f"{work.base}{'..' if work.is_landed else '...'}{work.commit}"
+        ran = Git(self._places.root).run_blocking("diff", *form, span)
+        return ran.out.decode("utf-8", errors="replace")
+
     def work_of(self, issue: str) -> "WorkOf":
         """Name the commits between which an issue's work lies.
 
@@ -189,6 +201,20 @@ class LastRun:
     def _add(self, facts: Sequence[Fact], name: str, data: Mapping[str, Json], *, is_counted: bool = True) -> None:
         count = sum(1 for fact in facts if fact.name == name) + 1
         self._journal.add_now(self.run, facts[0].subject, f"{name}:{count}" if is_counted else name, data)
+
+
+def _is_over(facts: Sequence[Fact]) -> bool:
+    word = _last(facts, "landed", "cancelled", "retry")
+    return word is not None and word.name != "retry"
+
+
+def last_run(repo: Path) -> LastRun:
+    """Open the latest run of the repository that holds a folder.
+
+    Raises:
+        UserFault: there is no repository, or no run in it yet.
+    """
+    return LastRun(find_repository(repo))
 
 
 def no_run_yet() -> UserFault:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from luminaguard.host.git import Git, Places
+from luminaguard.model.isolation import Isolation
 from luminaguard.sandboxes.all import choose
-from luminaguard.sandboxes.base import Isolation, Sandbox
+from luminaguard.sandboxes.base import Sandbox
 from luminaguard.sandboxes.namespace import Namespace
 from luminaguard.sandboxes.none import NoWalls
 from luminaguard.workspaces.base import Workspaces

@@ -31,23 +31,27 @@ from luminaguard.reports import messages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """What came of a session. `is_done`: everything asked for landed, proven and closed."""
+    """What came of a session. `is_done`: everything asked for landed, proven and closed; no run: nothing was open."""
 
-    run: RunId
+    run: RunId | None
     is_done: bool
 
 
-def _nobody(_run: RunId, _journal: Journal) -> None:
+Read = Callable[[int], tuple[Fact, ...]]
+"""Reads the run's facts with a seq above the number given."""
+
+
+def _nobody(_read: Read) -> None:
     """Hear of it and do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a session is asked for. `began` and `ended` hear of the run and its journal before and after the work."""
+    """What a session is asked for. `began` and `ended` get a reader of the run's facts before and after the work."""
 
     issues: Sequence[str] = ()
-    began: Callable[[RunId, Journal], None] = _nobody
-    ended: Callable[[RunId, Journal], None] = _nobody
+    began: Callable[[Read], None] = _nobody
+    ended: Callable[[Read], None] = _nobody
 
 
 async def work(
@@ -63,9 +67,12 @@ async def work(
         project = project.inherited(fd)
         await project.trunk.clear_stale_locks()
         planned = await make_plan(project, wanted.issues)
-        run = _run_to_go_on(journal, project) or _new_run()
+        going_on = _run_to_go_on(journal, project)
+        if going_on is None and not planned.plan.issues:
+            return Worked(run=None, is_done=True)
+        run = going_on or _new_run()
         wired = await _wire(project, journal)
-        wanted.began(run, journal)
+        wanted.began(lambda after: journal.facts(run, after=after))
         request = Request(
             run=run,
             plan=planned.plan,
@@ -74,7 +81,7 @@ async def work(
             closed=frozenset(it.id for it in planned.backlog.issues if it.state is IssueState.CLOSED),
         )
         is_done = await run_session(wired.drivers, wired.policy, request)
-        wanted.ended(run, journal)
+        wanted.ended(lambda after: journal.facts(run, after=after))
         return Worked(run=run, is_done=is_done)
 
 
@@ -97,9 +104,13 @@ def _run_to_go_on(journal: SqliteJournal, project: Project) -> RunId | None:
 
 def is_unfinished(facts: Sequence[Fact]) -> bool:
     """Tell whether something of a run still waits: an issue that is neither closed nor cancelled."""
-    planned = {fact.subject for fact in facts if fact.name == "planned"}
-    over = {fact.subject for fact in facts if fact.name in ("closed", "cancelled")}
-    return not planned or bool(planned - over)
+    waiting: set[str] = set()
+    for fact in facts:
+        if fact.name in ("planned", "retry"):
+            waiting.add(fact.subject)
+        elif fact.name in ("closed", "cancelled"):
+            waiting.discard(fact.subject)
+    return bool(waiting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +227,7 @@ def _about(project: Project, planned: Planned, wired: Wired) -> dict[str, Json]:
         "slots": settings.run.slots,
         "isolation": settings.run.isolation or "auto",
         "agent": wired.policy.agent,
-        "reviewer": settings.review.agent,
+        "review": settings.review.agent,
         "backlog": project.backlog,
         "checks": list(wired.policy.checks),
         "checks_from": wired.checks_from,

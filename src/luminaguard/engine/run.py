@@ -65,7 +65,8 @@ async def _open(book: Book, request: Request) -> tuple[IssueId, ...]:
             group.start_soon(book.add, planned.issue.id, "planned", _planned(planned, waves[planned.issue.id]))
         for subject in book.subjects():
             if IssueId(subject) in request.closed and book.get(subject, "landed") is None:
-                group.start_soon(book.add, subject, "cancelled", {"by": "the tracker says that it is closed"})
+                count = len(book.all(subject, "cancelled")) + 1
+                group.start_soon(book.add, subject, f"cancelled:{count}", {"by": "the tracker: it is closed there"})
     asked = {it.issue.id for it in request.plan.issues}
     for issue in tuple(asked):
         asked |= _needs_of(book, issue)

@@ -124,7 +124,8 @@ class Task:
         return trusted or self._book.get(self.id, "released") is not None
 
     def _is_over(self) -> bool:
-        return self._book.get(self.id, "cancelled") is not None
+        word = self._book.last(self.id, "cancelled", "retry")
+        return word is not None and word.name == "cancelled"
 
     async def _work(self) -> None:
         if not self._is_over():

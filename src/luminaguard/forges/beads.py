@@ -42,7 +42,7 @@ class Beads:
         if path.is_dir():
             return _file_in(path) is not None
         start = head(path).lstrip()
-        return path.suffix == ".jsonl" and (not start or (start.startswith("{") and '"id"' in start))
+        return path.suffix == ".jsonl" and path.is_file() and (not start or (start.startswith("{") and '"id"' in start))
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """Name the one file."""

@@ -71,6 +71,6 @@ KINDS: Mapping[str, str] = {
     "approved": "N. by",
     "rejected": "N. by, why",
     "retry": "N. by, text",
-    "cancelled": "by",
+    "cancelled": "N. by",
     "released": "by: the author gate's hold is lifted",
 }

@@ -1,12 +1,12 @@
 """What must land before what, and who says so: fields, labels and text of one issue after the other."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 from luminaguard.model.ids import IssueId
-from luminaguard.model.issue import Issue, IssueState, Notice
+from luminaguard.model.issue import Issue, Notice
 from luminaguard.model.plan import Edge
 from luminaguard.planner.prose import Line, one_line
 from luminaguard.planner.references import Mention, Reader, Relation, Target
@@ -104,14 +104,17 @@ def claims(issues: Sequence[Issue], texts: Mapping[IssueId, tuple[Line, ...]], r
     """Collect the edges between open issues. What a closed issue says or was needed for is settled and left out.
 
     Args:
-        issues: all issues, open and closed.
-        texts: the lines of every open issue's body.
+        issues: the open issues; of two that claim the same edge, a field is named before a text, and the first is.
+        texts: the lines of every issue's body.
         reader: reads the references.
     """
-    ledger = _Ledger(open={issue.id: issue for issue in issues if issue.state is IssueState.OPEN})
+    ledger = _Ledger(open={issue.id: issue for issue in issues})
     for issue in ledger.open.values():
-        for said in _statements(issue, texts[issue.id], reader):
+        for said in _fields(issue, reader):
             ledger.enter(issue, said)
+    for issue in ledger.open.values():
+        for mention in reader.mentions(issue.title, texts[issue.id]):
+            ledger.enter(issue, _Said(mention=mention, why=f'{issue.id} says "{mention.words}"'))
     return Claims(
         claims=tuple(ledger.claims.values()),
         notices=tuple(ledger.notices.values()),
@@ -119,8 +122,7 @@ def claims(issues: Sequence[Issue], texts: Mapping[IssueId, tuple[Line, ...]], r
     )
 
 
-def _statements(issue: Issue, lines: Iterable[Line], reader: Reader) -> Iterator[_Said]:
-    """Yield fields, then labels, then text: the surest source first."""
+def _fields(issue: Issue, reader: Reader) -> Iterator[_Said]:
     for needed in issue.needs:
         yield _field(Relation.NEEDS, reader.target(needed), f'field "needs" of {issue.id}')
     for blocked in issue.blocks:
@@ -129,8 +131,6 @@ def _statements(issue: Issue, lines: Iterable[Line], reader: Reader) -> Iterator
         yield from _labelled(issue, label, reader)
     if issue.parent is not None:
         yield _field(Relation.PARENT, reader.target(issue.parent), f'field "parent" of {issue.id}')
-    for mention in reader.mentions(issue.title, lines):
-        yield _Said(mention=mention, why=f'{issue.id} says "{mention.words}"')
 
 
 def _field(relation: Relation, target: Target, why: str) -> _Said:

@@ -45,9 +45,7 @@ def overlaps_of(touches: Mapping[IssueId, Sequence[Touch]], needs: Mapping[Issue
     shared, unseen = _shared(_by_path(touches))
     order = _Order({issue for pair in shared for issue in pair}, needs)
     rank = {issue: place for place, issue in enumerate(touches)}
-    found = [
-        _overlap(*sorted(pair, key=rank.__getitem__), paths) for pair, paths in shared.items() if not order.holds(*pair)
-    ]
+    found = [_overlap(pair, paths, rank) for pair, paths in shared.items() if not order.holds(*pair)]
     best = heapq.nsmallest(_MOST, found, key=lambda overlap: (-overlap.probability, rank[overlap.a], rank[overlap.b]))
     return Overlaps(overlaps=tuple(best), notices=_notices(len(found) - len(best), unseen))
 
@@ -102,10 +100,11 @@ def _shared(rows: Iterable[tuple[str, list[tuple[IssueId, float]]]]) -> tuple[_S
     return shared, unseen
 
 
-def _overlap(a: IssueId, b: IssueId, paths: Mapping[str, float]) -> Overlap:
+def _overlap(pair: tuple[IssueId, IssueId], paths: Mapping[str, float], rank: Mapping[IssueId, int]) -> Overlap:
     apart = 1.0
     for both in paths.values():
         apart *= 1.0 - both
+    a, b = sorted(pair, key=rank.__getitem__)
     return Overlap(a=a, b=b, paths=tuple(sorted(paths)), probability=round(1.0 - apart, 3))
 
 

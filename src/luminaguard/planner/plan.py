@@ -62,16 +62,16 @@ def plan(
         raise UserFault(f"slots must be at least 1, got {slots}", hint="set slots in [run], or use --slots")
     _require_unique(issues)
     directory = Directory(issue.id for issue in issues)
-    unfinished = {issue.id: issue for issue in issues if issue.state is IssueState.OPEN}
+    unfinished = {issue.id: issue for issue in sorted(issues, key=_by_id) if issue.state is IssueState.OPEN}
     texts = {issue.id: read(issue.body) for issue in unfinished.values()}
-    said = claims(issues, texts, Reader(directory=directory, repository=repository))
+    said = claims(tuple(unfinished.values()), texts, Reader(directory=directory, repository=repository))
     asked = _asked(unfinished, select, directory)
     chosen = asked.ids if select is None else _with_needs(asked.ids, said.claims)
     kept = settled(
         chosen, [claim for claim in said.claims if claim.edge.after in chosen and claim.edge.before in chosen]
     )
     files = Files(tracked)
-    understood = [_understood(unfinished[issue], texts[issue], files) for issue in sorted(chosen, key=natural)]
+    understood = [_understood(unfinished[issue], texts[issue], files) for issue in unfinished if issue in chosen]
     edges = _sorted_edges(kept.claims, understood)
     notices = (*asked.notices, *(notice for notice in said.notices if notice.issue in chosen), *kept.notices)
     return _plan(understood, edges, said, base=base, present=present, slots=slots, notices=notices)
@@ -109,6 +109,10 @@ def _plan(
         risks=tuple(risk for own in risks.values() for risk in own),
         notices=(*notices, *overlapping.notices),
     )
+
+
+def _by_id(issue: Issue) -> tuple[tuple[int, int, str], ...]:
+    return natural(issue.id)
 
 
 def _require_unique(issues: Sequence[Issue]) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from luminaguard.model.faults import HostFault
-from luminaguard.sandboxes.base import Isolation, Sandbox
+from luminaguard.model.isolation import Isolation
+from luminaguard.sandboxes.base import Sandbox
 from luminaguard.sandboxes.namespace import WAY_OUT, Namespace
 from luminaguard.sandboxes.none import NoWalls
 

@@ -6,20 +6,12 @@ resource limits and outlives us; so one way of running serves every level.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from luminaguard.host.detached import Command
 from luminaguard.host.limits import Limits
-
-
-class Isolation(StrEnum):
-    """How thick the walls are, thickest first."""
-
-    VM = "vm"
-    NAMESPACE = "namespace"
-    NONE = "none"
+from luminaguard.model.isolation import Isolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

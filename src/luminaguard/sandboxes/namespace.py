@@ -15,7 +15,8 @@ from luminaguard.host.detached import Command
 from luminaguard.host.limits import Limits
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import Fault, HostFault
-from luminaguard.sandboxes.base import Isolation, Mount, Overlay, Walls
+from luminaguard.model.isolation import Isolation
+from luminaguard.sandboxes.base import Mount, Overlay, Walls
 from luminaguard.sandboxes.bubblewrap import AGENT_ID, HOME, WRITTEN, find_bwrap, system_flags
 from luminaguard.sandboxes.toolchain import Shown, Toolchain, own_toolchain
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from luminaguard.host.detached import Command
 from luminaguard.model.faults import HostFault
-from luminaguard.sandboxes.base import Isolation, Mount, Overlay, Walls
+from luminaguard.model.isolation import Isolation
+from luminaguard.sandboxes.base import Mount, Overlay, Walls
 
 
 class NoWalls:

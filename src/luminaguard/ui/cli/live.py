@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import anyio
@@ -9,20 +10,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from luminaguard.journal.base import Journal
 from luminaguard.model.facts import Fact
-from luminaguard.model.ids import RunId
 from luminaguard.reports.status_text import event_line, status_lines
 from luminaguard.reports.view import RunView, run_view
 from luminaguard.ui.cli.printing import Printer, clean, shows_colour, width
 
 LOOK_EVERY_S = 0.1
 
+Read = Callable[[int], tuple[Fact, ...]]
+"""Reads the run's facts with a seq above the number given."""
+
 
 class Screen(Protocol):
     """Shows a run."""
 
-    async def follow(self, run: RunId, journal: Journal) -> None:
+    async def follow(self, read: Read) -> None:
         """Show what is written, until cancelled."""
 
     def stop(self) -> None:
@@ -46,12 +48,12 @@ class Lines:
         self._printer = printer
         self._begun = 0.0
         self._seen = 0
-        self._run: tuple[RunId, Journal] | None = None
+        self._read: Read | None = None
 
-    async def follow(self, run: RunId, journal: Journal) -> None:
+    async def follow(self, read: Read) -> None:
         """Print new facts as they come. Those of earlier sessions are history: `status --follow` shows them."""
-        old = journal.facts(run)
-        self._run = (run, journal)
+        old = read(0)
+        self._read = read
         self._seen = old[-1].seq if old else 0
         self._begun = time.time()
         while True:
@@ -59,10 +61,9 @@ class Lines:
             await anyio.sleep(LOOK_EVERY_S)
 
     def _print_new(self) -> None:
-        if self._run is None:
+        if self._read is None:
             return
-        run, journal = self._run
-        for fact in journal.facts(run, after=self._seen):
+        for fact in self._read(self._seen):
             self._seen = fact.seq
             self._print(fact)
 
@@ -73,7 +74,7 @@ class Lines:
     def stop(self) -> None:
         """Print what the last look did not show."""
         self._print_new()
-        self._run = None
+        self._read = None
 
     def last_words(self, view: RunView) -> None:
         """Nothing more: all lines are out."""
@@ -86,11 +87,11 @@ class Table:
         self._console = Console(no_color=not has_colour, highlight=False, markup=False)
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
 
-    async def follow(self, run: RunId, journal: Journal) -> None:
+    async def follow(self, read: Read) -> None:
         """Redraw twice a second, or when something happened."""
         self._live.start()
         while True:
-            self._live.update(self._picture(run_view(journal.facts(run), now=time.time())), refresh=True)
+            self._live.update(self._picture(run_view(read(0), now=time.time())), refresh=True)
             await anyio.sleep(LOOK_EVERY_S * 3)
 
     def _picture(self, view: RunView) -> Text:

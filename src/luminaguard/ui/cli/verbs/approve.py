@@ -2,8 +2,7 @@
 
 import argparse
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.steer import tell_done
@@ -19,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Record the yes."""
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         what = last.approve(options.issue)
         tell_done(options, last, f"#{options.issue.removeprefix('#')} approved: {what}")
     return Exit.DONE

@@ -2,8 +2,7 @@
 
 import argparse
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.steer import tell_done
@@ -23,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Record the wish, and stop agents that go on without an orchestrator."""
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         stopped = last.cancel(options.issue)
         last.stop_agents(stopped)
         tell_done(options, last, f"cancelled: {', '.join(f'#{it}' for it in stopped) or 'nothing was left to cancel'}")

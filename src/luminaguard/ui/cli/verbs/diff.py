@@ -2,8 +2,7 @@
 
 import argparse
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import Git, find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.model.ids import Json
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
@@ -25,17 +24,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the difference between the work and what it was built on."""
-    places = find_repository(options.repo)
-    with LastRun(places) as last:
-        work = last.work_of(options.issue)
-    form = ["--stat"] if options.stat else ["--no-color", "--no-ext-diff", "--no-textconv"]
-    span = f"{work.base}..{work.commit}" if work.is_landed else f"{work.base}...{work.commit}"
-    ran = Git(places.root).run_blocking("diff", *form, span)
     printer = printer_for(options)
-    text = ran.out.decode("utf-8", errors="replace")
+    with last_run(options.repo) as last:
+        work = last.work_of(options.issue)
+        text = last.diff(options.issue, is_stat=options.stat)
     if options.json:
         ends: dict[str, Json] = {"base": work.base, "commit": work.commit, "landed": work.is_landed}
         printer.document({"schema": "luminaguard/diff@1", **ends, "diff": text})
-        return Exit.DONE
-    printer.line(text.rstrip("\n"))
+    else:
+        printer.line(text.rstrip("\n"))
     return Exit.DONE

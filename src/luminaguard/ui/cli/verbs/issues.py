@@ -7,7 +7,7 @@ import anyio
 
 from luminaguard.app.planning import make_plan
 from luminaguard.app.project import Project, open_project
-from luminaguard.forges.store import Changes
+from luminaguard.app.tracking import Changes, add, close, edit, read, reopen
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Issue, Kind
@@ -56,15 +56,10 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "list":
         return anyio.run(_list, project, printer)
     if options.action == "show":
-        _print_issue(printer, anyio.run(_read, project, _wanted(options, "an issue")))
+        _print_issue(printer, anyio.run(read, project, _wanted(options, "an issue")))
         return Exit.DONE
     _print_done(printer, options.action, _CHANGES[options.action](project, options))
     return Exit.DONE
-
-
-async def _read(project: Project, issue: str) -> Issue:
-    await project.forge.backlog()
-    return await project.forge.issue(IssueId(issue.removeprefix("#")))
 
 
 async def _list(project: Project, printer: Printer) -> int:
@@ -95,19 +90,19 @@ def _wanted(options: argparse.Namespace, what: str) -> str:
 
 
 def _add(project: Project, options: argparse.Namespace) -> Issue:
-    return project.store.add(_wanted(options, "a title"), id=options.id, **_said(options))
+    return add(project, _wanted(options, "a title"), issue=options.id, said=_said(options))
 
 
 def _edit(project: Project, options: argparse.Namespace) -> Issue:
-    return project.store.edit(_id(options), title=options.title, **_said(options))
+    return edit(project, _id(options), title=options.title, said=_said(options))
 
 
 def _close(project: Project, options: argparse.Namespace) -> Issue:
-    return project.store.close(_id(options), comment=options.comment)
+    return close(project, _id(options), comment=options.comment)
 
 
 def _reopen(project: Project, options: argparse.Namespace) -> Issue:
-    return project.store.reopen(_id(options), comment=options.comment)
+    return reopen(project, _id(options), comment=options.comment)
 
 
 def _id(options: argparse.Namespace) -> str:

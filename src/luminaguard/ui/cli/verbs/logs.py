@@ -4,8 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import LastRun, last_run
 from luminaguard.model.ids import IssueId
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the logs."""
     printer = printer_for(options)
     issue = IssueId(options.issue.removeprefix("#"))
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         logs = last.logs(issue, attempt=options.attempt)
         if options.json:
             listed = [{"what": log.what, "text": log.text()} for log in logs]

@@ -3,8 +3,7 @@
 import argparse
 import time
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.reports.status_text import problems_json, problems_text
 from luminaguard.reports.view import run_view
 from luminaguard.ui.cli.arguments import show_examples
@@ -21,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what waits."""
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         view = run_view(last.facts(), now=time.time() if last.is_at_work() else None)
     printer = printer_for(options)
     if options.json:

@@ -2,8 +2,7 @@
 
 import argparse
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.steer import tell_done
@@ -20,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Record the no."""
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         last.reject(options.issue, options.why)
         tell_done(options, last, f"#{options.issue.removeprefix('#')} rejected")
     return Exit.DONE

@@ -2,8 +2,7 @@
 
 import argparse
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.reports.html import report_html
 from luminaguard.reports.json_report import report_json
 from luminaguard.reports.markdown import report_markdown
@@ -28,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the report of the last run."""
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         view = run_view(last.facts())
     printer = printer_for(options)
     if options.json:

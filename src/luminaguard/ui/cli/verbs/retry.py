@@ -2,8 +2,7 @@
 
 import argparse
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import last_run
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.steer import tell_done
@@ -24,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Record the wish."""
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         last.retry(options.issue, options.say)
         tell_done(options, last, f"#{options.issue.removeprefix('#')} will be tried again")
     return Exit.DONE

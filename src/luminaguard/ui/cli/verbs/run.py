@@ -6,15 +6,13 @@ import anyio
 
 from luminaguard.app.project import Project, open_project
 from luminaguard.app.working import Wanted, Worked, work
-from luminaguard.journal.base import Journal
-from luminaguard.model.ids import RunId
 from luminaguard.reports.json_report import report_json
 from luminaguard.reports.status_text import problems_text, totals_text
 from luminaguard.reports.view import RunView, run_view
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.flags import add_settings_flags, typed_flags
-from luminaguard.ui.cli.live import Screen, screen_for
+from luminaguard.ui.cli.live import Read, Screen, screen_for
 from luminaguard.ui.cli.printing import Printer, printer_for
 from luminaguard.ui.cli.verbs.plan import show_plan
 
@@ -44,25 +42,33 @@ def run(options: argparse.Namespace) -> int:
 
 async def run_with_face(project: Project, issues: tuple[str, ...], printer: Printer) -> int:
     """Run a session and show it: live on a terminal, line by line elsewhere; then what came of it."""
-    shown: list[tuple[RunId, Journal]] = []
     views: list[RunView] = []
     async with anyio.create_task_group() as group:
         screen = screen_for(printer)
 
-        def began(run: RunId, journal: Journal) -> None:
-            shown.append((run, journal))
-            group.start_soon(screen.follow, run, journal)
+        def began(read: Read) -> None:
+            group.start_soon(screen.follow, read)
 
-        def ended(run: RunId, journal: Journal) -> None:
+        def ended(read: Read) -> None:
             screen.stop()  # before the journal is closed
-            views.append(run_view(journal.facts(run)))
+            views.append(run_view(read(0)))
 
         try:
             worked = await work(project, Wanted(issues=issues, began=began, ended=ended))
         finally:
             screen.stop()
             group.cancel_scope.cancel()
+    if not views:
+        return _nothing_to_do(printer)
     return _close(printer, screen, worked, views[-1])
+
+
+def _nothing_to_do(printer: Printer) -> int:
+    if printer.is_json:
+        printer.document(report_json(run_view(())))
+    else:
+        printer.line("nothing to do: there are no open issues")
+    return Exit.DONE
 
 
 def _close(printer: Printer, screen: Screen, worked: Worked, view: RunView) -> int:

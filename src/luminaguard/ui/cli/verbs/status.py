@@ -3,8 +3,7 @@
 import argparse
 import time
 
-from luminaguard.app.steering import LastRun
-from luminaguard.host.git import find_repository
+from luminaguard.app.steering import LastRun, last_run
 from luminaguard.model.ids import IssueId
 from luminaguard.reports.json_report import status_json
 from luminaguard.reports.status_text import event_line, issue_detail, status_lines
@@ -34,7 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the state of the last run."""
     printer = printer_for(options)
-    with LastRun(find_repository(options.repo)) as last:
+    with last_run(options.repo) as last:
         if options.follow:
             _follow(last, printer)
         view = run_view(last.facts(), now=time.time() if last.is_at_work() else None)

@@ -1,0 +1,199 @@
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+
+from luminaguard.forges.all import format_of
+from luminaguard.forges.file_backlog import FileBacklog
+from luminaguard.forges.local import LocalTracker
+from luminaguard.forges.store import TrackerStore
+from luminaguard.model.faults import UserFault
+from luminaguard.model.ids import IssueId
+from luminaguard.model.issue import Backlog
+
+ONE = IssueId("1")
+
+
+class Repository:
+    """A repository with one JSON lines file as its backlog."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.file = root / "issues.jsonl"
+        self.store = TrackerStore(root / ".git" / "luminaguard" / "tracker.db")
+
+    def says(self, *issues: dict[str, object]) -> None:
+        self.file.write_text("".join(f"{json.dumps({'title': 't', **issue})}\n" for issue in issues))
+
+    def forge(self, path: Path | None = None) -> FileBacklog:
+        where = path or self.file
+        return FileBacklog(where, source=format_of(where), root=self.root, tracker=LocalTracker(self.store))
+
+    def backlog(self, path: Path | None = None) -> Backlog:
+        return anyio.run(self.forge(path).backlog)
+
+    def states(self) -> dict[str, str]:
+        return {issue.id: issue.state.value for issue in self.backlog().issues}
+
+    def close(self, issue: IssueId, forge: FileBacklog | None = None) -> None:
+        anyio.run(partial((forge or self.forge()).close, issue, comment="landed"))
+
+
+def at(commit: dict[str, bytes]) -> Callable[[str], bytes | None]:
+    def read(path: str) -> bytes | None:
+        return commit.get(path)
+
+    return read
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path)
+    made.says({"id": "1", "description": "a\n- [ ] box"}, {"id": "2"})
+    return made
+
+
+def test_closed_by_us_stays_closed_although_the_file_says_open(repository: Repository) -> None:
+    repository.close(ONE)
+    repository.says({"id": "3"}, {"id": "1", "description": "a\n- [ ] box"}, {"id": "2"})
+    assert repository.states() == {"3": "open", "1": "closed", "2": "open"}
+
+
+def test_text_that_changed_after_we_closed_it_opens_it_again_and_tells(repository: Repository) -> None:
+    repository.close(ONE)
+    repository.says({"id": "1", "description": "more"}, {"id": "2"})
+    backlog = repository.backlog()
+    assert [issue.state.value for issue in backlog.issues] == ["open", "open"]
+    assert backlog.issues[0].body == "more"
+    assert ["open again" in notice.text for notice in backlog.notices] == [True]
+    assert repository.store.events("1")[-1].what == "reopened"
+    assert repository.backlog().notices == ()
+
+
+def test_boxes_ticked_and_dates_changed_after_closing_do_not_open_it_again(repository: Repository) -> None:
+    repository.close(ONE)
+    repository.says({"id": "1", "description": "a\n- [x] box", "updated_at": "later"}, {"id": "2"})
+    assert repository.states()["1"] == "closed"
+
+
+def test_text_that_the_landing_itself_changed_does_not_open_it_again(repository: Repository) -> None:
+    forge = repository.forge()
+    anyio.run(forge.backlog)
+    repository.says({"id": "1", "description": "a, and notes of the agent"}, {"id": "2"})
+    repository.close(ONE, forge)
+    assert repository.states()["1"] == "closed"
+
+
+def test_file_that_is_broken_does_not_hinder_the_closing(repository: Repository) -> None:
+    forge = repository.forge()
+    anyio.run(forge.backlog)
+    repository.file.write_text("{broken")
+    repository.close(ONE, forge)
+    assert repository.store.show("1").state.value == "closed"
+
+
+def test_state_that_changed_in_the_file_wins(repository: Repository) -> None:
+    repository.backlog()
+    repository.says({"id": "1", "status": "closed"}, {"id": "2"})
+    assert repository.states()["1"] == "closed"
+    repository.says({"id": "1", "status": "open"}, {"id": "2"})
+    assert repository.states()["1"] == "open"
+
+
+def test_opened_again_by_hand_stays_open_although_the_file_says_closed(repository: Repository) -> None:
+    repository.says({"id": "1", "status": "closed"})
+    repository.backlog()
+    repository.store.reopen("1")
+    assert repository.states()["1"] == "open"
+
+
+def test_edit_by_hand_stays_until_the_file_says_something_else(repository: Repository) -> None:
+    repository.backlog()
+    repository.store.edit("1", priority=0)
+    repository.says({"id": "2"}, {"id": "1", "description": "a\n- [ ] box"})
+    assert repository.backlog().issues[1].priority == 0
+    repository.says({"id": "1", "description": "a\n- [ ] box", "priority": 3})
+    assert repository.backlog().issues[0].priority == 3
+
+
+def test_issue_that_vanished_is_left_and_told_while_open(repository: Repository) -> None:
+    repository.backlog()
+    repository.close(IssueId("2"))
+    repository.says({"id": "3"})
+    backlog = repository.backlog()
+    assert sorted(issue.id for issue in backlog.issues) == ["1", "2", "3"]
+    assert [(notice.issue, "no longer in" in notice.text) for notice in backlog.notices] == [("1", True)]
+
+
+def test_unknown_keys_survive_the_tracker(repository: Repository) -> None:
+    extra = {"x": [1, {"y": None}], "z": "é"}
+    repository.says({"id": "1", **extra})
+    repository.backlog()
+    assert anyio.run(repository.forge().issue, ONE).extra == extra
+
+
+def test_issues_of_another_source_are_not_mixed_in(repository: Repository) -> None:
+    repository.backlog()
+    repository.store.add("by hand")
+    other = repository.root / "other.jsonl"
+    other.write_text('{"id": "9", "title": "t"}\n')
+    assert [issue.id for issue in repository.backlog(other).issues] == ["9"]
+    assert [issue.id for issue in repository.backlog().issues] == ["1", "2"]
+
+
+def test_file_that_was_renamed_keeps_what_was_closed(repository: Repository) -> None:
+    repository.close(ONE)
+    moved = repository.file.rename(repository.root / "moved.jsonl")
+    backlog = repository.backlog(moved)
+    assert [issue.state.value for issue in backlog.issues] == ["closed", "open"]
+    assert all("now read from moved.jsonl" in notice.text for notice in backlog.notices)
+
+
+def test_closing_edits_change_the_line_at_the_commit_that_lands(repository: Repository) -> None:
+    forge = repository.forge()
+    anyio.run(forge.backlog)
+    assert forge.source_paths() == ("issues.jsonl",)
+    landing = {"issues.jsonl": b'{"id": "1", "title": "t", "status": "open", "x": 1}\n{"id": "5", "title": "u"}\n'}
+    (edit,) = forge.closing_edits(at(landing), ONE)
+    assert (edit.path, edit.content) == ("issues.jsonl", landing["issues.jsonl"].replace(b'"open"', b'"closed"'))
+    assert forge.closing_edits(at({edit.path: edit.content}), ONE) == ()
+    assert forge.closing_edits(at({}), ONE) == ()
+
+
+def test_closing_edits_of_a_folder_read_the_issues_own_page_first(tmp_path: Path) -> None:
+    folder = tmp_path / "backlog"
+    (folder / "tasks").mkdir(parents=True)
+    (folder / "config.yml").write_text("statuses: [Open, Over]\n")
+    for number in range(1, 9):
+        text = f"---\nid: BACK-{number}\ntitle: t\nstatus: Open\n---\n"
+        (folder / "tasks" / f"back-{number}.md").write_text(text)
+    repository = Repository(tmp_path)
+    forge = repository.forge(folder)
+    anyio.run(forge.backlog)
+    asked: list[str] = []
+
+    def read(path: str) -> bytes:
+        asked.append(path)
+        return (tmp_path / path).read_bytes()
+
+    (edit,) = forge.closing_edits(read, IssueId("BACK-7"))
+    assert edit.content.decode() == "---\nid: BACK-7\ntitle: t\nstatus: Over\n---\n"
+    assert sorted(asked) == ["backlog/config.yml", "backlog/tasks/back-7.md"]
+
+
+def test_source_outside_of_the_repository_is_read_but_not_written_back(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "out.jsonl").write_text('{"id": "1", "title": "t"}\n')
+    forge = Repository(tmp_path / "root").forge(tmp_path / "out.jsonl")
+    assert len(anyio.run(forge.backlog).issues) == 1
+    with pytest.raises(UserFault, match="not inside the repository"):
+        forge.source_paths()
+
+
+def test_backlog_that_went_away_is_missing(repository: Repository) -> None:
+    forge = repository.forge()
+    repository.file.unlink()
+    assert "no longer a backlog" in (forge.missing() or "")
