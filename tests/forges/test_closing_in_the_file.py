@@ -15,7 +15,7 @@ from luminaguard.forges.base import SourceFile
 from luminaguard.model.ids import IssueId
 from luminaguard.model.issue import Issue, IssueState
 
-quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | words,

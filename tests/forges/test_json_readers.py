@@ -134,7 +134,7 @@ def test_github_fields(tmp_path: Path) -> None:
         "state": "CLOSED",
         "stateReason": "COMPLETED",
         "labels": [{"name": "bug", "color": "f00"}],
-        "author": {"login": "ann", "is_bot": False},
+        "author": {"login": "ann", "name": "Ann A.", "is_bot": False},
         "authorAssociation": "MEMBER",
         "milestone": {"title": "1.0", "number": 1},
         "issueType": {"name": "Bug"},
@@ -150,11 +150,13 @@ def test_github_fields(tmp_path: Path) -> None:
     assert issue.extra == {"stateReason": "COMPLETED", "assignees": [{"login": "bob"}]}
 
 
-def test_github_blockers_elsewhere_are_named_with_their_repository_while_open(tmp_path: Path) -> None:
+def test_github_blockers_count_while_open_and_are_named_with_their_repository_where_that_is_another(
+    tmp_path: Path,
+) -> None:
     def node(number: int, repository: str, state: str) -> dict[str, object]:
         return {"number": number, "state": state, "repository": {"nameWithOwner": repository}}
 
-    nodes = [node(1, "o/r", "OPEN"), node(2, "o/else", "OPEN"), node(3, "o/else", "CLOSED")]
+    nodes = [node(1, "o/r", "OPEN"), node(2, "o/else", "OPEN"), node(3, "o/else", "CLOSED"), node(4, "o/r", "CLOSED")]
     (issue,) = github(
         tmp_path, {"number": 7, "url": "https://github.com/o/r/issues/7", "blockedBy": {"nodes": nodes}}
     ).issues

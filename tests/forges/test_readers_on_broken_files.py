@@ -136,7 +136,7 @@ CASES = {
 }
 PATCHES = [b"---\n", b"*a", b"&a ", b"!!int ", b"\r\n", b"[", b"{", b'"', b"\xff", b"\0"]
 quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
 anything = st.recursive(

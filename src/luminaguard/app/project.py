@@ -14,6 +14,7 @@ from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
 from luminaguard.host.git import Git, Places, find_repository
+from luminaguard.host.lookup import Lookup
 from luminaguard.host.trunk import Trunk
 from luminaguard.model.faults import UserFault
 
@@ -37,9 +38,9 @@ class Project:
         """The target branch."""
         return Trunk(self.git, self.places, target=self.target, identity=_identity(self.git))
 
-    def inherited(self, fd: int) -> "Project":
-        """Give the same project, with a descriptor that every git child keeps open."""
-        return replace(self, git=Git(self.git.root, inherit=(fd,)))
+    def at_work(self, lock: int, lookup: Lookup) -> "Project":
+        """Give the same project for a session: every git child keeps the lock open, names are looked up cheaply."""
+        return replace(self, git=Git(self.git.root, inherit=(lock,), lookup=lookup))
 
 
 def open_project(repo: Path, *, backlog: Path | None = None, flags: Mapping[str, str] | None = None) -> Project:

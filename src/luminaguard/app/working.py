@@ -19,6 +19,7 @@ from luminaguard.engine.run import Request, run_session
 from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.gates.checks import Checks
 from luminaguard.gates.review import Review
+from luminaguard.host.git import lookup_in
 from luminaguard.host.locks import only_one
 from luminaguard.journal.base import Journal
 from luminaguard.journal.sqlite import SqliteJournal
@@ -63,8 +64,13 @@ async def work(
         UserFault: a run is at work already, or the settings, the backlog or an agent are not as they must be.
         HostFault: the isolation that was asked for does not work here.
     """
-    with only_one(project.places.state / "lock") as fd, open_journal(project.places.state / "journal.db") as journal:
-        project = project.inherited(fd)
+    state = project.places.state
+    with (
+        only_one(state / "lock") as fd,
+        open_journal(state / "journal.db") as journal,
+        lookup_in(project.git.root) as lookup,
+    ):
+        project = project.at_work(fd, lookup)
         await project.trunk.clear_stale_locks()
         planned = await make_plan(project, wanted.issues)
         going_on = _run_to_go_on(journal, project)

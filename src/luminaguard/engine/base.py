@@ -70,9 +70,6 @@ class Trunk(Protocol):
     async def is_in(self, older: Oid, newer: Oid) -> bool:
         """Tell whether `older` is in the history of `newer`."""
 
-    async def fork(self, one: Oid, other: Oid) -> Oid:
-        """Give the commit where two histories part, `other` itself where they share nothing."""
-
     async def branch(self, name: str) -> Oid | None:
         """Give the tip of a work branch, None where there is none."""
 

@@ -285,8 +285,7 @@ class Task:
         trunk = self._session.drivers.trunk
         commit, files = outcome.commit, tuple[FileChange, ...]()
         if commit is not None:
-            base = order.start.merge or order.start.commit
-            files = await trunk.files(await trunk.fork(commit, base), commit)
+            files = await trunk.files(order.start.merge or order.start.commit, commit)
         return {
             "ended": outcome.ended,
             "exit_code": outcome.exit_code,

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from luminaguard.forges.schema import prepare
+from luminaguard.forges.schema import BUSY_S, prepare
 from luminaguard.model.faults import Fault, HostFault, Transient
-
-_BUSY_S = 30.0
 
 
 class Database:
@@ -59,7 +57,7 @@ def _within(connection: sqlite3.Connection, *, begin: str, end: str) -> Iterator
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     # isolation_level None: transactions are begun by name, so that a read and the write after it cannot come apart.
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         prepare(connection, path)
     except BaseException:
@@ -84,7 +82,7 @@ def _faults(path: Path) -> Iterator[None]:
 def _fault(exc: sqlite3.DatabaseError, path: Path) -> Fault:
     code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Transient(f"the tracker {path} was in use for {_BUSY_S:.0f} s", hint="see which process holds it")
+        return Transient(f"the tracker {path} was in use for {BUSY_S:.0f} s", hint="see which process holds it")
     hints = {
         sqlite3.SQLITE_NOTADB: "move it away: a new one is made, and a backlog file is read into it again",
         sqlite3.SQLITE_CORRUPT: "move it away: a new one is made, and a backlog file is read into it again",

@@ -112,7 +112,7 @@ def _names(fields: Fields, key: str) -> tuple[str, ...]:
 
 def _name(item: Json) -> str | None:
     if isinstance(item, dict):
-        item = next((item[key] for key in ("name", "title", "login") if item.get(key) is not None), None)
+        item = next((item[key] for key in ("login", "name", "title") if item.get(key) is not None), None)
     return text_of(item)
 
 
@@ -133,10 +133,8 @@ def _references(fields: Fields, key: str, *, url: str | None = None, still_open:
 
 
 def _is_closed(item: Json) -> bool:
-    """Tell of an issue elsewhere; of one in this file, its own entry says so later than this copy."""
-    return (
-        isinstance(item, dict) and _repository(item) is not None and text_of(item.get("state")) in ("CLOSED", "closed")
-    )
+    """Tell of a blocker that is done; an export of open issues alone would not hold it."""
+    return isinstance(item, dict) and text_of(item.get("state")) in ("CLOSED", "closed")
 
 
 def _reference(item: Json, *, url: str | None) -> IssueId | None:

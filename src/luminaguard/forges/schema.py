@@ -1,6 +1,7 @@
 """The tables of the local tracker, made by the first process that opens the file."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from luminaguard.model.faults import UserFault
 
 VERSION = 1
 """`PRAGMA user_version` of the tables below."""
+
+BUSY_S = 30.0
+"""How long one process waits for another."""
 
 _TABLES = """
 CREATE TABLE issue (
@@ -66,15 +70,33 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-    if _is_ours(connection, path):
+    # In one transaction: between two looks of its own, another process may make the tables.
+    connection.execute("BEGIN")
+    there = _is_ours(connection, path)
+    connection.execute("ROLLBACK")
+    if there:
         return
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("BEGIN IMMEDIATE")
     if not _is_ours(connection, path):
         for statement in _statements(_TABLES):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to the log. For this alone SQLite does not wait while another process does the same."""
+    deadline_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:

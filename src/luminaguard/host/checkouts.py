@@ -65,8 +65,14 @@ async def fits(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     """Tell whether the files can go from `old` to `new` with nothing of the user's lost or overwritten."""
     if _is_busy(checkout):
         return False
-    # refresh first: a file that was only touched would look changed
+    if await _would_fit(git, checkout, old, new):
+        return True
+    # A file that was only touched looks changed until the index is refreshed.
     await git.run("update-index", "-q", "--refresh", env=_env(checkout), ok=(0, 1))
+    return await _would_fit(git, checkout, old, new)
+
+
+async def _would_fit(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     tried = await git.run("read-tree", "-m", "-u", "--dry-run", old, new, env=_env(checkout), ok=(0, 1, 128))
     return tried.exit_code == 0
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import anyio
 
+from luminaguard.host.lookup import Lookup
 from luminaguard.host.process import Ran, run_blocking
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Oid
@@ -32,9 +33,11 @@ class Git:
     that is found while we hold that lock belongs to nobody.
     """
 
-    def __init__(self, root: Path, *, inherit: Sequence[int] = ()) -> None:
+    def __init__(self, root: Path, *, inherit: Sequence[int] = (), lookup: Lookup | None = None) -> None:
+        """Take a repository by a folder in it; `lookup` makes resolving names cheap, for work that asks often."""
         self.root = root
         self.inherit = tuple(inherit)
+        self._lookup = lookup
 
     async def run(
         self,
@@ -72,14 +75,27 @@ class Git:
 
     async def commit_of(self, name: str) -> Oid | None:
         """Resolve a name to a commit, None where there is no such commit."""
+        if self._lookup is not None:
+            return self._lookup.resolve(f"{name}^{{commit}}")
         ran = await self.run(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}", ok=(0, 1, 128)
         )
         return Oid(ran.out.decode().strip()) if ran.exit_code == 0 else None
 
+    async def tree_of(self, commit: Oid) -> Oid:
+        """Give the tree of a commit."""
+        if self._lookup is not None and (tree := self._lookup.resolve(f"{commit}^{{tree}}")) is not None:
+            return tree
+        return Oid(await self.text("rev-parse", "--verify", f"{commit}^{{tree}}"))
+
     async def is_ancestor(self, older: Oid, newer: Oid) -> bool:
         """Tell whether `older` is in the history of `newer`."""
         return (await self.run("merge-base", "--is-ancestor", older, newer, ok=(0, 1))).exit_code == 0
+
+
+def lookup_in(root: Path) -> Lookup:
+    """Make a lookup for a repository; enter it, and give it to `Git`."""
+    return Lookup(("git", "-C", str(root), *QUIET), env=clean_env({}))
 
 
 def clean_env(more: Mapping[str, str]) -> dict[str, str]:

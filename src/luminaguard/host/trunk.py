@@ -144,16 +144,11 @@ class Trunk:
 
     async def tree(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""
-        return Oid(await self.git.text("rev-parse", f"{commit}^{{tree}}"))
+        return await self.git.tree_of(commit)
 
     async def is_in(self, older: Oid, newer: Oid) -> bool:
         """Tell whether `older` is in the history of `newer`."""
         return older == newer or await self.git.is_ancestor(older, newer)
-
-    async def fork(self, one: Oid, other: Oid) -> Oid:
-        """Give the commit where two histories part, `other` itself where they share nothing."""
-        ran = await self.git.run("merge-base", one, other, ok=(0, 1))
-        return Oid(ran.out.decode().split()[0]) if ran.exit_code == 0 else other
 
     async def branch(self, name: str) -> Oid | None:
         """Give the tip of a work branch, None where there is none."""
@@ -214,7 +209,7 @@ class Trunk:
         raise HostFault(f"cannot move '{self.target}': {ran.err.decode(errors='replace').strip()}")
 
     async def catch_up(self) -> tuple[str, ...]:
-        """Bring branch and checkouts up to what landed beside them, where they fit now; finish what a kill cut short."""
+        """Bring branch and checkouts up to what landed beside them, and finish what a kill cut short."""
         held = checkouts_of(self.places, self.ref)
         branch, ahead = await self.git.commit_of(self.ref), await self.git.commit_of(AHEAD)
         if branch is None:

@@ -37,14 +37,6 @@ class Claims:
     unknown: Mapping[IssueId, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """One statement before it is known whether anything like its target exists."""
-
-    mention: Mention
-    why: str
-
-
 @dataclass(slots=True, kw_only=True)
 class _Ledger:
     """What has been claimed so far; the first and firmest reason of an edge stays."""
@@ -54,21 +46,21 @@ class _Ledger:
     notices: dict[tuple[IssueId, str], Notice] = field(default_factory=dict)
     unknown: dict[IssueId, dict[str, None]] = field(default_factory=dict)
 
-    def enter(self, issue: Issue, said: _Said) -> None:
-        target = said.mention.target
+    def enter(self, issue: Issue, mention: Mention, why: str) -> None:
+        target = mention.target
         if target.id is None:
-            self._refuse(issue, said, target)
+            self._refuse(issue, target, why)
             return
-        subject = said.mention.subject or issue.id
+        subject = mention.subject or issue.id
         if target.id == subject:
-            self._note(issue, f"{said.why} names the issue itself; it does not wait for itself")
+            self._note(issue, f"{why} names the issue itself; it does not wait for itself")
             return
-        bond = _BONDS[said.mention.relation]
+        bond = _BONDS[mention.relation]
         # What one issue says about two others is hearsay: it gives way before anything that they say themselves.
         bond = Bond.HINT if subject != issue.id else bond
-        inverse = said.mention.relation in {Relation.BLOCKS, Relation.PARENT}
+        inverse = mention.relation in {Relation.BLOCKS, Relation.PARENT}
         before, after = (subject, target.id) if inverse else (target.id, subject)
-        self._claim(Claim(edge=Edge(before=before, after=after, why=said.why), bond=bond))
+        self._claim(Claim(edge=Edge(before=before, after=after, why=why), bond=bond))
 
     def _claim(self, claim: Claim) -> None:
         key = (claim.edge.before, claim.edge.after)
@@ -78,12 +70,12 @@ class _Ledger:
         if known is None or known.bond < claim.bond:
             self.claims[key] = claim
 
-    def _refuse(self, issue: Issue, said: _Said, target: Target) -> None:
+    def _refuse(self, issue: Issue, target: Target, why: str) -> None:
         name = one_line(target.name)
         if target.foreign:
-            self._note(issue, f"{said.why}: {name} is in another repository; it is not waited for")
+            self._note(issue, f"{why}: {name} is in another repository; it is not waited for")
             return
-        self._note(issue, f"{said.why}: this backlog has no issue {name}; it is not waited for")
+        self._note(issue, f"{why}: this backlog has no issue {name}; it is not waited for")
         self.unknown.setdefault(issue.id, {})[name] = None
 
     def _note(self, issue: Issue, text: str) -> None:
@@ -110,11 +102,11 @@ def claims(issues: Sequence[Issue], texts: Mapping[IssueId, tuple[Line, ...]], r
     """
     ledger = _Ledger(open={issue.id: issue for issue in issues})
     for issue in ledger.open.values():
-        for said in _fields(issue, reader):
-            ledger.enter(issue, said)
+        for mention in _fields(issue, reader):
+            ledger.enter(issue, mention, mention.words)
     for issue in ledger.open.values():
         for mention in reader.mentions(issue.title, texts[issue.id]):
-            ledger.enter(issue, _Said(mention=mention, why=f'{issue.id} says "{mention.words}"'))
+            ledger.enter(issue, mention, f'{issue.id} says "{mention.words}"')
     return Claims(
         claims=tuple(ledger.claims.values()),
         notices=tuple(ledger.notices.values()),
@@ -122,7 +114,7 @@ def claims(issues: Sequence[Issue], texts: Mapping[IssueId, tuple[Line, ...]], r
     )
 
 
-def _fields(issue: Issue, reader: Reader) -> Iterator[_Said]:
+def _fields(issue: Issue, reader: Reader) -> Iterator[Mention]:
     for needed in issue.needs:
         yield _field(Relation.NEEDS, reader.target(needed), f'field "needs" of {issue.id}')
     for blocked in issue.blocks:
@@ -133,11 +125,11 @@ def _fields(issue: Issue, reader: Reader) -> Iterator[_Said]:
         yield _field(Relation.PARENT, reader.target(issue.parent), f'field "parent" of {issue.id}')
 
 
-def _field(relation: Relation, target: Target, why: str) -> _Said:
-    return _Said(mention=Mention(relation=relation, target=target, words=why), why=why)
+def _field(relation: Relation, target: Target, why: str) -> Mention:
+    return Mention(relation=relation, target=target, words=why)
 
 
-def _labelled(issue: Issue, label: str, reader: Reader) -> Iterator[_Said]:
+def _labelled(issue: Issue, label: str, reader: Reader) -> Iterator[Mention]:
     word, mark, names = label.partition(":")
     found = _LABEL.fullmatch(word.strip()) if mark else None
     if found is None:

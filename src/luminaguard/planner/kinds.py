@@ -19,13 +19,16 @@ _BY_NAME = {
 _GROUPED = frozenset({"type", "kind", "category", "t", "k"})
 _PREFIX = re.compile(r"\s*(?:\[[^\]]*\]\s*)*([A-Za-z]+)(?:\([^)]*\))?!?:\s")
 _TAGS = re.compile(r"\s*(?:\[[^\]]*\]\s*|\([^)]*\)\s*|[\w./ -]{1,24}:\s+)*")
+_LOOK_FIRST = re.compile(
+    r"\b(?:research|investigat\w+|diagnose|evaluat\w+|explore|audit|analy[sz]e)\s+(?:and|&)\s+(?:\w+ly\s+)?"
+    r"(?=fix|replac|implement|remov|add|updat|minimi|moderni|resolv|refactor|repair|improv)"
+)
+"""Who is to look and then mend is to mend."""
+
 _FIRST = (
     (
         Kind.RESEARCH,
-        re.compile(
-            r"(?:research|investigat\w+|spike|evaluat\w+|explor\w+|compar\w+|study|analy[sz]e|survey|audit)\b"
-            r"(?!\s+(?:and|&)\s+(?:fix|replac|implement|remov|add|updat|minimi|moderni|resolv|refactor|repair|improv))"
-        ),
+        re.compile(r"(?:research|investigat\w+|spike|evaluat\w+|explor\w+|compar\w+|study|analy[sz]e|survey|audit)\b"),
     ),
     (Kind.DESIGN, re.compile(r"(?:design|architect\w*|rfc|propos\w+|specify)\b")),
     (
@@ -100,7 +103,7 @@ def _titled(title: str) -> Kind:
     prefix = _PREFIX.match(title)
     if prefix is not None and prefix[1].lower() in _BY_NAME:
         return _BY_NAME[prefix[1].lower()]
-    lower = title.lower()
+    lower = _LOOK_FIRST.sub("", title.lower())
     tags = _TAGS.match(lower)
     words = lower[tags.end() :] if tags else lower
     for kind, pattern in _FIRST:

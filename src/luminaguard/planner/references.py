@@ -48,7 +48,7 @@ class _Said:
     end: int
 
 
-_NAMES = re.compile(r"[-#_\d]")
+_NAMES = re.compile(r"[#_\d]|(?<=\w)-")
 """No id of a tracker does without one of these; most lines do."""
 
 _CHEAP = re.compile(
@@ -169,7 +169,7 @@ class Reader:
         """Yield what a title and the lines of a body say, in their order; the same may be said twice."""
         yield from self._said(title)
         for line in lines:
-            if line.code or line.quoted or line.section in _HISTORY:
+            if not _NAMES.search(line.text) or line.code or line.quoted or line.section in _HISTORY:
                 continue
             text = without_code(line.text)
             yield from tuple(self._said(text)) or self._listed(text, line.section)
@@ -183,8 +183,7 @@ class Reader:
         return Target(name=name, id=self.directory.resolve(name.strip().removeprefix("#")))
 
     def _said(self, text: str) -> Iterator[Mention]:
-        names_something = _NAMES.search(text.lstrip(" -*+")) and _CHEAP.search(text.lower())
-        words = list(_WORDS.finditer(text)) if names_something else []
+        words = list(_WORDS.finditer(text)) if _CHEAP.search(text.lower()) else []
         for place, word in enumerate(words):
             until = words[place + 1].start() if place + 1 < len(words) else len(text)
             yield from self._clause(text, word, until)
