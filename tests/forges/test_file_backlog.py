@@ -181,7 +181,20 @@ def test_closing_edits_of_a_folder_read_the_issues_own_page_first(tmp_path: Path
 
     (edit,) = forge.closing_edits(read, IssueId("BACK-7"))
     assert edit.content.decode() == "---\nid: BACK-7\ntitle: t\nstatus: Over\n---\n"
-    assert sorted(asked) == ["backlog/config.yml", "backlog/tasks/back-7.md"]
+    assert (
+        set(asked) == {"backlog/config.yml", "backlog/tasks/back-7.md"} == set(forge.closing_paths(IssueId("BACK-7")))
+    )
+
+
+def test_closing_edits_find_a_page_that_the_landing_moved(tmp_path: Path) -> None:
+    folder = tmp_path / "issues"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"{number}.md").write_text(f"---\nid: {number}\nstatus: open\n---\n")
+    forge = Repository(tmp_path).forge(folder)
+    anyio.run(forge.backlog)
+    (edit,) = forge.closing_edits(at({"issues/2.md": b"---\nid: 1\nstatus: open\n---\n"}), ONE)
+    assert (edit.path, edit.content) == ("issues/2.md", b"---\nid: 1\nstatus: closed\n---\n")
 
 
 def test_source_outside_of_the_repository_is_read_but_not_written_back(tmp_path: Path) -> None:

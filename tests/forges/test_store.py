@@ -2,8 +2,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -145,6 +147,18 @@ def test_processes_that_make_the_file_at_once_all_succeed(store: TrackerStore) -
         worker.communicate(b"go\n", timeout=120)
     assert [worker.returncode for worker in workers] == [0] * 6
     assert sorted(issue.id for issue in store.issues()) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_threads_that_make_the_file_at_once_all_succeed(tmp_path: Path) -> None:
+    for number in range(20):
+        start = Barrier(6)
+
+        def add(_: int, path: Path = tmp_path / f"{number}.db", start: Barrier = start) -> str:
+            start.wait(timeout=60)
+            return TrackerStore(path).add("a").id
+
+        with ThreadPoolExecutor(6) as pool:
+            assert sorted(pool.map(add, range(6))) == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_file_that_is_no_database_is_told(store: TrackerStore) -> None:

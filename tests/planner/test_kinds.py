@@ -54,6 +54,7 @@ def test_label_wins_over_the_title(label: str, expected: Kind) -> None:
         ("Bump cryptography to 46.0.6", Kind.CHORE),
         ("Rename the package", Kind.CHORE),
         ("Remove the sequences feature", Kind.IMPLEMENTATION),
+        ("Hybrid document-level search", Kind.IMPLEMENTATION),
         ("Board columns", Kind.IMPLEMENTATION),
         ("", Kind.IMPLEMENTATION),
     ],

@@ -39,9 +39,8 @@ class ReplayAgent:
         """
         part = json.dumps(self._attempt(brief.issue, brief.attempt))
         player = Mount(source=Path(replay_player.__file__), at=PLAYER_AT)
-        return Launch(
-            argv=(sys.executable, "-I", "-S", str(PLAYER_AT)), env={"LUMINAGUARD_REPLAY": part}, mounts=(player,)
-        )
+        argv = (str(_interpreter()), "-I", "-S", str(PLAYER_AT))
+        return Launch(argv=argv, env={"LUMINAGUARD_REPLAY": part}, mounts=(*_installation(), player))
 
     def _attempt(self, issue: IssueId, number: int) -> Json:
         try:
@@ -55,3 +54,16 @@ class ReplayAgent:
             )
         found: Json = attempts[min(number, len(attempts)) - 1]
         return found
+
+
+def _interpreter() -> Path:
+    # Not sys.executable: the virtual environment that we are installed in need not be on PATH, and then the walls hide
+    # it. The player needs the standard library alone.
+    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return base if base.exists() else Path(sys.executable).resolve()
+
+
+def _installation() -> tuple[Mount, ...]:
+    """Show the Python that is not the system's, which the walls show anyway."""
+    base = Path(sys.base_prefix)
+    return () if base.is_relative_to("/usr") else (Mount(source=base, at=base),)

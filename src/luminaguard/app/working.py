@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import anyio
+
 from luminaguard.app.agents import agent_named
 from luminaguard.app.placing import LocalPlacement
 from luminaguard.app.planning import Planned, make_plan
@@ -217,8 +219,9 @@ def _closing_edits(project: Project) -> ClosingEdits | None:
         return None
 
     async def edits(issue: IssueId, read: Reader) -> Sequence[Edit]:
-        contents = {path: await read(path) for path in forge.source_paths()}
-        return forge.closing_edits(contents.get, issue)
+        paths = await anyio.to_thread.run_sync(forge.closing_paths, issue)
+        contents = {path: await read(path) for path in paths}
+        return await anyio.to_thread.run_sync(forge.closing_edits, contents.get, issue)
 
     return edits
 

@@ -11,17 +11,20 @@ from luminaguard.engine.book import Book
 from luminaguard.engine.record import files_json, verdict_json
 from luminaguard.gates.base import Subject
 from luminaguard.model.facts import RUN, Fact
+from luminaguard.model.faults import Fault
 from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.issue import Issue
 from luminaguard.model.work import Candidate, Change, Conflict, Verdict
 from luminaguard.queue.policy import (
     Accepted,
     Action,
+    Asking,
     BaseJudged,
     BlameBase,
     Clashed,
     Compose,
     Composed,
+    Dropped,
     Enqueued,
     Event,
     HandBack,
@@ -55,6 +58,9 @@ class Gone:
 Result = Fact | Conflict | Verdict | Blamed | Gone
 """What becomes of a change: the `landed` fact, or why it did not land."""
 
+Answer = Composed | Clashed | Judged | BaseJudged | Landed | Moved
+"""What comes of an action."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Ticket:
@@ -65,7 +71,7 @@ class Ticket:
     message: str
     when: float
     rank: float
-    result: Result | None = None
+    result: Result | Fault | None = None
     done: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -92,10 +98,17 @@ class Lander:
                     self._green[Oid(str(fact.data["tree"]))] = verdict
 
     async def submit(self, ticket: Ticket) -> Result:
-        """Queue a change and wait for what becomes of it."""
+        """Queue a change and wait for what becomes of it.
+
+        Raises:
+            Fault: what stood in the way of composing, judging or landing it; it may be submitted again.
+        """
         issue = ticket.change.issue
         if (landed := await self._landed_before(issue)) is not None:
             return landed
+        # No await from here to the queue: a withdrawal is either seen here, or comes behind the change.
+        if self._is_unwanted(issue):
+            return Gone()
         self._tickets[issue] = ticket
         self._tell(Enqueued(change=ticket.change, rank=ticket.rank))
         try:
@@ -104,7 +117,13 @@ class Lander:
             self._tell(Withdrawn(issue=issue))
             raise
         assert ticket.result is not None
+        if isinstance(ticket.result, Fault):
+            raise ticket.result
         return ticket.result
+
+    def _is_unwanted(self, issue: IssueId) -> bool:
+        said = self._book.last(issue, "cancelled", "rejected", "retry", "approved")
+        return said is not None and said.name in ("cancelled", "rejected")
 
     async def _landed_before(self, issue: IssueId) -> Fact | None:
         """Look an intended landing up: a kill may have come between the deed and its fact."""
@@ -124,12 +143,8 @@ class Lander:
                 await self._landed_before(IssueId(subject))
 
     def withdraw(self, issue: IssueId) -> None:
-        """Take an issue's change out, unless it is being landed already."""
+        """Take an issue's change out, unless it is being landed already; `submit` tells what became of it."""
         self._tell(Withdrawn(issue=issue))
-        ticket = self._tickets.get(issue)
-        testing = self._state.testing
-        if ticket is not None and (testing is None or testing.change.issue != issue):
-            self._settle(issue, Gone())
 
     def _tell(self, event: Event) -> None:
         self._events.append(event)
@@ -148,15 +163,11 @@ class Lander:
                 await self._ring.wait()
 
     async def _do(self, action: Action) -> None:
+        # What came of an action is told behind what arrived meanwhile: a withdrawal counts before the next step, and
+        # whoever arrived with a higher rank is seen before the next change is taken.
         match action:
-            case Compose():
-                self._tell_first(await self._compose(action))
-            case Judge():
-                self._tell_first(Judged(verdict=await self._judge(action)))
-            case JudgeBase():
-                self._tell_first(BaseJudged(verdict=await self._judge_base(action.base)))
-            case Land():
-                self._tell_first(await self._land(action))
+            case Compose() | Judge() | JudgeBase() | Land():
+                self._tell(await self._answer(action))
             case HandBack():
                 self._settle(action.change.issue, action.because)
             case BlameBase():
@@ -166,19 +177,38 @@ class Lander:
                 landed = self._book.get(action.change.issue, "landed")
                 assert landed is not None
                 self._settle(action.change.issue, landed)
+            case Dropped():
+                self._settle(action.change.issue, Gone())
 
-    def _tell_first(self, event: Event) -> None:
-        # What came of an action goes before what arrived meanwhile: the state waits for it.
-        self._events.appendleft(event)
-        self._ring.set()
+    async def _answer(self, action: Asking) -> Answer:
+        assert self._state.testing is not None
+        issue = self._state.testing.change.issue
+        try:
+            return await self._come_of(action)
+        except Fault as fault:
+            # It stands in the way of this change; whether it does of the next one is seen there.
+            self._settle(issue, fault)
+            self._tell(Withdrawn(issue=issue))
+            return _NOTHING[type(action)]
 
-    def _settle(self, issue: IssueId, result: Result) -> None:
+    async def _come_of(self, action: Asking) -> Answer:
+        match action:
+            case Compose():
+                return await self._compose(action)
+            case Judge():
+                return Judged(verdict=await self._judge(action))
+            case JudgeBase():
+                return BaseJudged(verdict=await self._judge_base(action.base))
+            case Land():
+                return await self._land(action)
+
+    def _settle(self, issue: IssueId, result: Result | Fault) -> None:
         ticket = self._tickets.pop(issue, None)
         if ticket is not None:
             ticket.result = result
             ticket.done.set()
 
-    async def _compose(self, action: Compose) -> Event:
+    async def _compose(self, action: Compose) -> Composed | Clashed:
         (change,) = action.changes
         ticket = self._tickets.get(change.issue)
         onto = await self._drivers.trunk.tip()
@@ -244,7 +274,7 @@ class Lander:
         await self._next(change, "checks", self._verdict_data(verdict, made.tree))
         return verdict
 
-    async def _land(self, action: Land) -> Event:
+    async def _land(self, action: Land) -> Landed | Moved:
         (change,) = action.changes
         candidate = action.candidate
         assert candidate.tree in self._green, "a tree that no check passed on must not land"

@@ -77,12 +77,16 @@ class FileBacklog:
             read: gives the bytes of a path, relative to the repository's root, in the commit that would land.
             issue: the issue.
         """
-        paths = self.source_paths()
+        likely = self.closing_paths(issue)
+        if any(read(path) is None for path in likely) or not likely:
+            return self._edits(read, self.source_paths(), issue)
+        return self._edits(read, likely, issue)
+
+    def closing_paths(self, issue: IssueId) -> tuple[str, ...]:
+        """Name the files that `closing_edits` needs unless the issue was moved: its own, and the folder's settings."""
         origin = self._store.show(issue).origin
         home = None if origin is None else self._relative(Path(origin.path))
-        # A folder has one page for each issue: its own and the settings are enough, unless it was moved.
-        likely = tuple(path for path in paths if path == home or not path.lower().endswith(".md"))
-        return self._edits(read, likely, issue) or self._edits(read, paths, issue)
+        return tuple(path for path in self.source_paths() if path == home or not path.lower().endswith(".md"))
 
     def _edits(
         self, read: Callable[[str], bytes | None], paths: tuple[str, ...], issue: IssueId

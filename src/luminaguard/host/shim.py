@@ -321,10 +321,10 @@ def folder_bytes(root: str) -> int:
                 return sys.maxsize
             continue
         for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                todo.append(entry.path)
             with contextlib.suppress(OSError):
                 total += max(entry.stat(follow_symlinks=False).st_blocks * 512, 4096)
-                if entry.is_dir(follow_symlinks=False):
-                    todo.append(entry.path)
     return total
 
 

@@ -96,8 +96,13 @@ class SqliteJournal:
                 if entry.fact is None:
                     # Whoever has the turn writes for all: one fsync for every fact that came in during the last one.
                     batch, self._pending = self._pending, []
-                    with anyio.CancelScope(shield=True):
-                        await anyio.to_thread.run_sync(self._write, batch)
+                    try:
+                        with anyio.CancelScope(shield=True):
+                            await anyio.to_thread.run_sync(self._write, batch)
+                    except HostFault:
+                        # Each of the others tries for itself; left out of `_pending` they would wait for ever.
+                        self._pending = [*(other for other in batch if other is not entry), *self._pending]
+                        raise
         return entry.fact
 
     def add_now(self, run: RunId, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
@@ -143,7 +148,8 @@ class SqliteJournal:
 
 
 def _text(data: Mapping[str, Json]) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    # ASCII: a path that is not UTF-8 comes with lone surrogates, which SQLite would not take.
+    return json.dumps(data, separators=(",", ":"))
 
 
 def _fact(row: tuple[int, float, str, str, str, str]) -> Fact:

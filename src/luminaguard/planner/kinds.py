@@ -74,7 +74,7 @@ _ANYWHERE = (
             r"\b(?:fix(?:es|ed)?|bug|crash\w*|errors?|fails?|failing|broken|wrong|doesn['\u2019]t|leaks?|regress\w+)\b"
         ),
     ),
-    (Kind.DOCS, re.compile(r"\b(?:docs?|readme|documentation|document)\b")),
+    (Kind.DOCS, re.compile(r"\b(?:docs?|readme|documentation)\b")),
     (Kind.TEST, re.compile(r"\b(?:tests?|coverage)\b")),
     (Kind.CHORE, re.compile(r"\b(?:chore|bump|upgrade|ci|dependabot)\b")),
 )

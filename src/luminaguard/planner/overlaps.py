@@ -45,13 +45,19 @@ def overlaps_of(touches: Mapping[IssueId, Sequence[Touch]], needs: Mapping[Issue
     shared, unseen = _shared(_by_path(touches))
     order = _Order({issue for pair in shared for issue in pair}, needs)
     rank = {issue: place for place, issue in enumerate(touches)}
-    found = [_overlap(pair, paths, rank) for pair, paths in shared.items() if not order.holds(*pair)]
-    best = heapq.nsmallest(_MOST, found, key=lambda overlap: (-overlap.probability, rank[overlap.a], rank[overlap.b]))
-    return Overlaps(overlaps=tuple(best), notices=_notices(len(found) - len(best), unseen))
+    apart = {pair: _apart(paths) for pair, paths in shared.items() if not order.holds(*pair)}
+    best = heapq.nsmallest(_MOST, apart, key=lambda pair: (apart[pair], rank[pair[0]], rank[pair[1]]))
+    return Overlaps(
+        overlaps=tuple(
+            Overlap(a=a, b=b, paths=tuple(sorted(shared[a, b])), probability=round(1.0 - apart[a, b], 3))
+            for a, b in best
+        ),
+        notices=_notices(len(apart) - len(best), unseen),
+    )
 
 
 _Shared = dict[tuple[IssueId, IssueId], dict[str, float]]
-"""A pair -> each shared path with the probability that both change it."""
+"""A pair, in the order of the ids -> each shared path with the probability that both change it."""
 
 
 class _Order:
@@ -100,12 +106,12 @@ def _shared(rows: Iterable[tuple[str, list[tuple[IssueId, float]]]]) -> tuple[_S
     return shared, unseen
 
 
-def _overlap(pair: tuple[IssueId, IssueId], paths: Mapping[str, float], rank: Mapping[IssueId, int]) -> Overlap:
+def _apart(paths: Mapping[str, float]) -> float:
+    """Give the probability that two issues share none of these files after all."""
     apart = 1.0
-    for both in paths.values():
+    for both in sorted(paths.values()):
         apart *= 1.0 - both
-    a, b = sorted(pair, key=rank.__getitem__)
-    return Overlap(a=a, b=b, paths=tuple(sorted(paths)), probability=round(1.0 - apart, 3))
+    return apart
 
 
 def _notices(less_probable: int, unseen: int) -> tuple[Notice, ...]:

@@ -32,7 +32,7 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Withdrawn:
-    """A person or a fault took an issue's change out."""
+    """A person or a fault took an issue's change out; one under test goes when what it waits for is answered."""
 
     issue: IssueId
 
@@ -136,12 +136,26 @@ class Accepted:
     change: Change
 
 
-Action = Compose | Judge | JudgeBase | Land | HandBack | BlameBase | Accepted
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """The change was withdrawn before it could land."""
+
+    change: Change
+
+
+Asking = Compose | Judge | JudgeBase | Land
+"""The actions that something comes of."""
+
+Action = Asking | HandBack | BlameBase | Accepted | Dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The queue between two events. `first_red` is the verdict that the second run of the same tree is held against."""
+    """The queue between two events. `first_red` is the verdict that the second run of the same tree is held against.
+
+    `is_withdrawn` says that the change under test is not wanted any more: it goes when what it waits for is answered,
+    because an answer does not say whom it is about. `asked` is the action whose answer the state waits for.
+    """
 
     waiting: tuple[Entry, ...] = ()
     arrivals: int = 0
@@ -149,6 +163,8 @@ class State:
     candidate: Candidate | None = None
     first_red: Verdict | None = None
     red: Verdict | None = None
+    is_withdrawn: bool = False
+    asked: Asking | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,14 +177,39 @@ class Decision:
 
 def decide(state: State, event: Event) -> Decision:
     """Answer an event. Never raises; an event that the state does not wait for changes nothing."""
+    if not _is_awaited(state, event):
+        return Decision(state=state)
+    decision = _decide(state, event)
+    asked = next((action for action in decision.actions if isinstance(action, Asking)), None)
+    return replace(decision, state=replace(decision.state, asked=asked)) if asked else decision
+
+
+def _is_awaited(state: State, event: Event) -> bool:
+    match event:
+        case Enqueued() | Withdrawn():
+            return True
+        case Composed() | Clashed():
+            return isinstance(state.asked, Compose)
+        case Judged():
+            return isinstance(state.asked, Judge)
+        case BaseJudged():
+            return isinstance(state.asked, JudgeBase)
+        case Landed() | Moved():
+            return isinstance(state.asked, Land)
+
+
+def _decide(state: State, event: Event) -> Decision:
     match event:
         case Enqueued():
             return _enqueue(state, event)
         case Withdrawn():
-            kept = tuple(entry for entry in state.waiting if entry.change.issue != event.issue)
-            return Decision(state=replace(state, waiting=kept))
+            return _withdraw(state, event.issue)
         case _ if state.testing is None:
             return Decision(state=state)
+        case Landed():
+            return _next(state, Accepted(change=state.testing.change))
+        case _ if state.is_withdrawn:
+            return _next(state, Dropped(change=state.testing.change))
         case Composed():
             asked = Judge(changes=(state.testing.change,), candidate=event.candidate)
             return Decision(state=replace(state, candidate=event.candidate), actions=(asked,))
@@ -178,8 +219,6 @@ def decide(state: State, event: Event) -> Decision:
             return _judged(state, state.testing, event.verdict)
         case BaseJudged():
             return _base_judged(state, state.testing, event.verdict)
-        case Landed():
-            return _next(state, Accepted(change=state.testing.change))
         case Moved():
             afresh = replace(state, candidate=None, first_red=None, red=None)
             return Decision(state=afresh, actions=(Compose(changes=(state.testing.change,)),))
@@ -192,8 +231,15 @@ def _enqueue(state: State, event: Enqueued) -> Decision:
     return _next(state) if state.testing is None else Decision(state=state)
 
 
+def _withdraw(state: State, issue: IssueId) -> Decision:
+    gone = tuple(Dropped(change=entry.change) for entry in state.waiting if entry.change.issue == issue)
+    kept = tuple(entry for entry in state.waiting if entry.change.issue != issue)
+    is_tested = state.testing is not None and state.testing.change.issue == issue
+    return Decision(state=replace(state, waiting=kept, is_withdrawn=state.is_withdrawn or is_tested), actions=gone)
+
+
 def _next(state: State, *settled: Action) -> Decision:
-    clean = replace(state, testing=None, candidate=None, first_red=None, red=None)
+    clean = State(waiting=state.waiting, arrivals=state.arrivals)
     if not clean.waiting:
         return Decision(state=clean, actions=settled)
     first, *rest = clean.waiting

@@ -24,13 +24,14 @@ class NoWalls:
         return mount.source
 
     def enclose(self, argv: Sequence[str], walls: Walls) -> Command:
-        """Give `argv` with the user's own environment, in the tree."""
+        """Give `argv` with the user's own environment, in the tree; a word that names a mount names what is mounted."""
         if isinstance(walls.tree, Overlay):
             raise HostFault(
                 "an overlay needs a sandbox that mounts it", hint="use workspaces that are checked out in full"
             )
+        lies_at = {str(mount.at): str(self.seen_at(mount)) for mount in walls.mounts}
         return Command(
-            argv=_found(argv),
+            argv=_found([lies_at.get(word, word) for word in argv]),
             # What points git at the repository that we were started in would make the agent work there.
             env={**{name: value for name, value in os.environ.items() if not name.startswith("GIT_")}, **walls.env},
             cwd=walls.tree.source,

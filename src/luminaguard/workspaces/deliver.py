@@ -4,7 +4,7 @@ from pathlib import Path
 
 from luminaguard.model.ids import Oid
 from luminaguard.sandboxes.base import Mount
-from luminaguard.workspaces.base import Delivered, Start, Workspace
+from luminaguard.workspaces.base import Delivered, Workspace
 from luminaguard.workspaces.collect import Brought, bring_out
 from luminaguard.workspaces.files import Ground
 from luminaguard.workspaces.look import objection
@@ -27,24 +27,31 @@ async def collect_from(ground: Ground, workspace: Workspace, *, index: Path, ref
     )
     if isinstance(brought, str):
         return Delivered(commit=None, refused=brought)
-    return await deliver(ground, workspace.start, brought, ref=ref)
+    return await deliver(ground, workspace, brought, ref=ref)
 
 
-async def deliver(ground: Ground, start: Start, brought: Brought, *, ref: str) -> Delivered:
+async def deliver(ground: Ground, workspace: Workspace, brought: Brought, *, ref: str) -> Delivered:
     """Import what was brought out and pin it under `ref`, other branches of the agent under `ref`-other-N."""
+    start = workspace.start
     refs = {"refs/heads/start": start.commit, **({"refs/heads/merge": start.merge} if start.merge else {})}
     refused = _skipped(brought)
     if brought.bundle is None:
         return Delivered(commit=None, refused=refused)
     async with plain_git(ground.state, ground.common, refs) as git:
         if (why := await _fetch(git, brought.bundle)) is not None:
-            return Delivered(commit=None, refused=f"git refuses the commits: {why} (they are kept in {brought.bundle})")
+            kept = _keep(ground.state / "refused", workspace.name, brought.bundle)
+            return Delivered(commit=None, refused=f"git refuses the commits: {why} (they are kept in {kept})")
         tip = await _pin(ground, git, ref)
         if tip is None:
             return Delivered(commit=None, refused=refused)
         refused = refused or await objection(git, start, tip)
     brought.bundle.unlink()
     return Delivered(commit=tip, committed=brought.committed, refused=refused)
+
+
+def _keep(folder: Path, name: str, bundle: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return bundle.replace(folder / f"{name}.bundle")
 
 
 def _skipped(brought: Brought) -> str | None:

@@ -46,7 +46,8 @@ def planted(canary: Path) -> str:
         "git config filter.x.clean /workspace/evil; git config filter.x.smudge /workspace/evil;"
         "git config filter.x.process /workspace/evil; git config diff.x.textconv /workspace/evil;"
         "git config diff.external /workspace/evil; git config merge.x.driver /workspace/evil;"
-        "git config gpg.program /workspace/evil; git config commit.gpgSign true; git config uploadpack.packObjectsHook /workspace/evil;"
+        "git config gpg.program /workspace/evil; git config commit.gpgSign true;"
+        "git config uploadpack.packObjectsHook /workspace/evil;"
         "printf '[include]\\n\\tpath = /workspace/more\\n' >> .git/config;"
         "printf '[alias]\\n\\trev-parse = !/workspace/evil\\n' > more;"
         "printf '* filter=x diff=x merge=x\\n' > .gitattributes;"
@@ -140,8 +141,18 @@ def test_a_commit_with_a_path_that_would_be_gits_is_refused_and_its_bundle_kept(
     assert ended.exit_code == 0, log
     delivered = overlay_bench.collect(workspace)
     assert delivered.refused is not None
+    print(delivered)
     assert delivered.commit is None
-    assert (workspace.folder / "collect/work.bundle").stat().st_size > 0
+    overlay_bench.discard(workspace)
+    bundle = find_repository(overlay_bench.root).state / "refused/1.bundle"
+    assert str(bundle) in delivered.refused
+    assert "evil" in log_of(bundle, overlay_bench)
+
+
+def log_of(bundle: Path, bench: Bench) -> str:
+    """Read the titles of the commits in a bundle, without any check."""
+    bench.git("-c", "fetch.fsckObjects=false", "fetch", "-q", str(bundle), "refs/out/tip:refs/looked/at")
+    return str(bench.git("log", "--format=%s", "refs/looked/at"))
 
 
 @pytest.mark.parametrize(

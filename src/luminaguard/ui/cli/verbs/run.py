@@ -1,18 +1,19 @@
 """`luminaguard run`: plan, work, land, until everything is landed or held."""
 
 import argparse
+from dataclasses import dataclass
 
 import anyio
 
 from luminaguard.app.project import Project, open_project
-from luminaguard.app.working import Wanted, Worked, work
+from luminaguard.app.working import Wanted, work
 from luminaguard.reports.json_report import report_json
 from luminaguard.reports.status_text import problems_text, totals_text
 from luminaguard.reports.view import RunView, run_view
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.flags import add_settings_flags, typed_flags
-from luminaguard.ui.cli.live import Read, Screen, screen_for
+from luminaguard.ui.cli.live import Read, screen_for
 from luminaguard.ui.cli.printing import Printer, printer_for
 from luminaguard.ui.cli.verbs.plan import show_plan
 
@@ -40,8 +41,22 @@ def run(options: argparse.Namespace) -> int:
     return anyio.run(run_with_face, project, tuple(options.issues), printer_for(options))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A session that was shown while it worked, and its run at the end."""
+
+    is_done: bool
+    view: RunView
+
+
 async def run_with_face(project: Project, issues: tuple[str, ...], printer: Printer) -> int:
     """Run a session and show it: live on a terminal, line by line elsewhere; then what came of it."""
+    seen = await work_with_face(project, issues, printer)
+    return _nothing_to_do(printer) if seen is None else _close(printer, seen)
+
+
+async def work_with_face(project: Project, issues: tuple[str, ...], printer: Printer) -> Seen | None:
+    """Run a session and show it until it ends; None where there is nothing to do."""
     views: list[RunView] = []
     async with anyio.create_task_group() as group:
         screen = screen_for(printer)
@@ -59,8 +74,9 @@ async def run_with_face(project: Project, issues: tuple[str, ...], printer: Prin
             screen.stop()
             group.cancel_scope.cancel()
     if not views:
-        return _nothing_to_do(printer)
-    return _close(printer, screen, worked, views[-1])
+        return None
+    screen.last_words(views[-1])
+    return Seen(is_done=worked.is_done, view=views[-1])
 
 
 def _nothing_to_do(printer: Printer) -> int:
@@ -71,14 +87,13 @@ def _nothing_to_do(printer: Printer) -> int:
     return Exit.DONE
 
 
-def _close(printer: Printer, screen: Screen, worked: Worked, view: RunView) -> int:
-    screen.last_words(view)
+def _close(printer: Printer, seen: Seen) -> int:
     if printer.is_json:
-        printer.document(report_json(view))
+        printer.document(report_json(seen.view))
     else:
         printer.line()
-        printer.line(totals_text(view))
-        if not worked.is_done:
-            printer.line(problems_text(view))
+        printer.line(totals_text(seen.view))
+        if not seen.is_done:
+            printer.line(problems_text(seen.view))
         printer.line("the whole report: luminaguard report")
-    return Exit.DONE if worked.is_done else Exit.HELD
+    return Exit.DONE if seen.is_done else Exit.HELD
