@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from luminaguard.app.project import Project
+from luminaguard.app.project import Project, is_trusted
 from luminaguard.engine.run import branch_of
+from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
-from luminaguard.model.issue import Backlog, Issue, IssueState
+from luminaguard.model.issue import Backlog, Issue, IssueState, Notice
 from luminaguard.model.plan import Plan, Present
 from luminaguard.planner.plan import plan
 
@@ -27,15 +29,31 @@ async def make_plan(project: Project, select: Sequence[str] = ()) -> Planned:
     """
     backlog = await project.forge.backlog()
     tip = await project.trunk.tip()
-    made = plan(
-        backlog.issues,
+    make = partial(
+        plan,
         base=tip,
         tracked=await project.trunk.paths(tip),
         present=await _present(project, backlog.issues, tip),
         slots=project.settings.run.slots,
         select=frozenset(IssueId(issue.removeprefix("#")) for issue in select) or None,
     )
+    try:
+        made = make(backlog.issues)
+    except UserFault as fault:
+        made = make(_without_words_of_strangers(project, backlog.issues, fault))
+        backlog = replace(backlog, notices=(*backlog.notices, Notice(text=f"{_IGNORED}: {fault.message}")))
     return Planned(plan=replace(made, notices=(*backlog.notices, *made.notices)), backlog=backlog)
+
+
+_IGNORED = "what issues of untrusted authors say about the order is ignored, because it cannot be planned"
+
+
+def _without_words_of_strangers(project: Project, issues: Sequence[Issue], fault: UserFault) -> tuple[Issue, ...]:
+    """Leave out what untrusted authors wrote: no stranger stops the plan. Without strangers, raise the fault."""
+    strange = {it.id for it in issues if not is_trusted(project.settings, it.author, it.association)}
+    if not strange:
+        raise fault
+    return tuple(replace(it, body="", title=f"Issue {it.id}") if it.id in strange else it for it in issues)
 
 
 async def _present(project: Project, issues: Sequence[Issue], tip: Oid) -> Mapping[IssueId, Present]:

@@ -112,3 +112,14 @@ async def checks_of(project: Project) -> DetectedChecks:
         return ran.out if ran.exit_code == 0 else None
 
     return detect_checks(paths, content)
+
+
+def is_trusted(settings: Settings, author: str | None, association: str | None) -> bool:
+    """Tell whether an author's issues are worked on without a person saying so.
+
+    Where a source does not say who somebody is, the file was put there by the user, and [trust] authors decides.
+    """
+    trust = settings.trust
+    if trust.authors:
+        return author in trust.authors
+    return association is None or association.lower() in trust.associations

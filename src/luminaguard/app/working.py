@@ -12,9 +12,9 @@ import anyio
 from luminaguard.app.agents import agent_named
 from luminaguard.app.placing import LocalPlacement
 from luminaguard.app.planning import Planned, make_plan
-from luminaguard.app.project import Project, checks_of
+from luminaguard.app.project import Project, checks_of, is_trusted
 from luminaguard.app.settings import agent_at_work, limits_of
-from luminaguard.app.settings_tables import Approval, LandingStyle, Settings
+from luminaguard.app.settings_tables import Approval, LandingStyle
 from luminaguard.app.walls import Walled, walls_for
 from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
 from luminaguard.engine.run import Request, run_session
@@ -181,17 +181,6 @@ def _policy(project: Project, *, agent: str, checks: tuple[str, ...]) -> Policy:
         checks=checks,
         trusted=lambda author, association: is_trusted(settings, author, association),
     )
-
-
-def is_trusted(settings: Settings, author: str | None, association: str | None) -> bool:
-    """Tell whether an author's issues are worked on without a person saying so.
-
-    Where a source does not say who somebody is, the file was put there by the user, and [trust] authors decides.
-    """
-    trust = settings.trust
-    if trust.authors:
-        return author in trust.authors
-    return association is None or association.lower() in trust.associations
 
 
 def _review(project: Project, walled: Walled) -> Review | None:

@@ -18,6 +18,7 @@ from luminaguard.model.work import Candidate, Change, Conflict, Verdict
 from luminaguard.queue.policy import (
     Accepted,
     Action,
+    Answer,
     Asking,
     BaseJudged,
     BlameBase,
@@ -27,6 +28,7 @@ from luminaguard.queue.policy import (
     Dropped,
     Enqueued,
     Event,
+    Foundered,
     HandBack,
     Judge,
     JudgeBase,
@@ -57,9 +59,6 @@ class Gone:
 
 Result = Fact | Conflict | Verdict | Blamed | Gone
 """What becomes of a change: the `landed` fact, or why it did not land."""
-
-Answer = Composed | Clashed | Judged | BaseJudged | Landed | Moved
-"""What comes of an action."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -188,8 +187,7 @@ class Lander:
         except Fault as fault:
             # It stands in the way of this change; whether it does of the next one is seen there.
             self._settle(issue, fault)
-            self._tell(Withdrawn(issue=issue))
-            return _NOTHING[type(action)]
+            return Foundered()
 
     async def _come_of(self, action: Asking) -> Answer:
         match action:

@@ -58,7 +58,8 @@ def prompt_for(
     listed = "\n".join(f"- {check}" for check in checks) or "- (none are configured: a person will look)"
     parts = [HEAD.format(branch=branch, target=target, checks=listed)]
     if landed:
-        parts.append("What it depends on has landed:\n" + "\n".join(f"- {_line(title)}" for title in landed) + "\n")
+        titles = "\n".join(f"- {_line(title)}" for title in landed)
+        parts.append("What it depends on has landed:\n" + fenced("titles", titles) + "\n")
     parts.append(ISSUE.format(issue=fenced("issue", f"# {issue.title} (#{issue.id})\n\n{issue.body}")))
     if is_begun and why == "first":
         parts.append(

@@ -1,5 +1,6 @@
 """A session of a run: every issue as far as it goes, then the proof that what was said is so."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.ids import IssueId, Json, RunId, natural
 from luminaguard.model.plan import Plan, PlannedIssue
 from luminaguard.planner.schedule import remaining_path
+
+LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +106,13 @@ def _planned(planned: PlannedIssue, wave: int) -> dict[str, Json]:
 
 def branch_of(issue: IssueId) -> str:
     """Name an issue's work branch."""
-    safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in issue).strip(".-") or "issue"
-    return f"feature/issue-{safe.replace('..', '.')}"
+    safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in issue)[:LONGEST_NAME].strip(".-")
+    safe = safe.replace("..", ".")
+    if safe == issue and not issue.endswith(".lock"):
+        return f"feature/issue-{issue}"
+    # '+' stands in no name that was taken as it is, so no two issues ever share a branch.
+    told_apart = hashlib.sha256(issue.encode(errors="surrogatepass")).hexdigest()[:12]
+    return f"feature/issue-{safe}+{told_apart}"
 
 
 async def _work(drivers: Drivers, policy: Policy, book: Book, asked: tuple[IssueId, ...]) -> None:
@@ -131,6 +139,7 @@ async def _work(drivers: Drivers, policy: Policy, book: Book, asked: tuple[Issue
     def told(fact: Fact) -> None:
         if fact.name == "cancelled":
             drivers.placement.stop(book.run, IssueId(fact.subject))
+        if fact.name in ("cancelled", "rejected"):
             lander.withdraw(IssueId(fact.subject))
 
     async with anyio.create_task_group() as group:

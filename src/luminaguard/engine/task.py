@@ -327,6 +327,8 @@ class Task:
         ticket = self._ticket(change)
         if self._session.policy.human and (answer := await self._approval(change, ticket)) is not None:
             return answer
+        if self._is_over() or self._is_stopped():
+            return Parked()
         await self._book.add(self.id, f"queued:{change.attempt}", {"commit": change.commit})
         return await self._queue(ticket)
 
@@ -375,11 +377,13 @@ class Task:
         answer = self._book.last(self.id, "approved", "rejected")
         return answer is not None and answer.seq > asked.seq
 
-    async def _queue(self, ticket: Ticket) -> Again | Hold | Over:
+    async def _queue(self, ticket: Ticket) -> Again | Hold | Over | Parked:
         result = await self._session.lander.submit(ticket)
         match result:
-            case Fact() | Gone():
+            case Fact():
                 return Over()
+            case Gone():
+                return Parked()
             case Blamed():
                 why = f"'{self._session.policy.target}' itself fails: {result.base_verdict.why}"
                 how = f"mend the target, then: luminaguard retry {self.id}"

@@ -30,14 +30,17 @@ async def run(
     stdin: bytes = b"",
     timeout_s: float = 300.0,
     pass_fds: Sequence[int] = (),
+    stdin_fd: int | None = None,
 ) -> Ran:
     """Run a trusted program and return how it ended, whatever its exit code.
+
+    `stdin_fd` is an open file to read from, in place of `stdin`.
 
     Raises:
         HostFault: the program is not there or cannot be started.
         Transient: it was still running at the deadline; it has been killed.
     """
-    return await anyio.to_thread.run_sync(lambda: run_blocking(argv, cwd, env, stdin, timeout_s, pass_fds))
+    return await anyio.to_thread.run_sync(lambda: run_blocking(argv, cwd, env, stdin, timeout_s, pass_fds, stdin_fd))
 
 
 def run_blocking(  # noqa: PLR0917 the order of `run`, for a thread's sake
@@ -47,6 +50,7 @@ def run_blocking(  # noqa: PLR0917 the order of `run`, for a thread's sake
     stdin: bytes = b"",
     timeout_s: float = 300.0,
     pass_fds: Sequence[int] = (),
+    stdin_fd: int | None = None,
 ) -> Ran:
     """Do as `run` does, in the calling thread: for threads, and for commands that have no event loop."""
     try:
@@ -54,7 +58,7 @@ def run_blocking(  # noqa: PLR0917 the order of `run`, for a thread's sake
             list(argv),
             cwd=cwd,
             env=None if env is None else dict(env),
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=stdin_fd if stdin_fd is not None else subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=tuple(pass_fds),

@@ -75,7 +75,15 @@ class Moved:
     """Somebody else moved the target first; nothing was landed."""
 
 
-Event = Enqueued | Withdrawn | Composed | Clashed | Judged | BaseJudged | Landed | Moved
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundered:
+    """What was asked for could not be done: a fault of the machine, for which the change is not to blame."""
+
+
+Answer = Composed | Clashed | Judged | BaseJudged | Landed | Moved | Foundered
+"""What came of an action."""
+
+Event = Enqueued | Withdrawn | Answer
 
 
 # Actions: what to do now.
@@ -138,7 +146,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dropped:
-    """The change was withdrawn before it could land."""
+    """The change was withdrawn, or the machine failed it, before it could land."""
 
     change: Change
 
@@ -196,6 +204,8 @@ def _is_awaited(state: State, event: Event) -> bool:
             return isinstance(state.asked, JudgeBase)
         case Landed() | Moved():
             return isinstance(state.asked, Land)
+        case Foundered():
+            return state.asked is not None
 
 
 def _decide(state: State, event: Event) -> Decision:
@@ -208,6 +218,8 @@ def _decide(state: State, event: Event) -> Decision:
             return Decision(state=state)
         case Landed():
             return _next(state, Accepted(change=state.testing.change))
+        case Foundered():
+            return _next(state, Dropped(change=state.testing.change))
         case _ if state.is_withdrawn:
             return _next(state, Dropped(change=state.testing.change))
         case Composed():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from luminaguard.model.ids import IssueId
 from luminaguard.model.issue import Notice
-from luminaguard.model.plan import Edge, Overlap, Plan, PlannedIssue
+from luminaguard.model.plan import Edge, Level, Overlap, Plan, PlannedIssue
 from luminaguard.reports.checklist import attempt_checklist
 from luminaguard.reports.escape import code, markdown, prose, table
 from luminaguard.reports.wording import columns, counted, cut, fitted, ids, lasting, plain
@@ -22,7 +22,7 @@ def plan_table(plan: Plan, *, width: int) -> str:
         _block("Order", (f"#{edge.before} before #{edge.after}: {edge.why}" for edge in plan.edges), room),
         _block("Overlaps", map(_overlap, plan.overlaps), room),
         _block("Forecast", [_forecast(plan)], room),
-        _block("Risks", (f"#{risk.issue} {risk.risk}: {risk.why}. {risk.mitigation}" for risk in plan.risks), room),
+        _block("Risks", _risks(plan), room),
         _block("Notices", map(_notice, plan.notices), room),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -73,6 +73,13 @@ def _forecast(plan: Plan) -> str:
         f"{lasting(forecast.makespan_s)} with {counted(forecast.slots, 'slot')}; "
         f"lower bound {lasting(forecast.lower_bound_s)}; one after the other {lasting(forecast.sequential_s)}"
     )
+
+
+def _risks(plan: Plan) -> Iterator[str]:
+    low = sum(1 for risk in plan.risks if risk.risk is Level.LOW)
+    yield from (f"#{it.issue} {it.risk}: {it.why}. {it.mitigation}" for it in plan.risks if it.risk is not Level.LOW)
+    if low:
+        yield f"{counted(low, 'low risk')}: luminaguard plan --markdown tells them"
 
 
 def _notice(notice: Notice) -> str:

@@ -35,10 +35,17 @@ class PlainGit:
     objects: Path
     env: Mapping[str, str] = field(default_factory=dict)
 
-    async def run(self, *args: str, stdin: bytes = b"", ok: Sequence[int] = (0,), timeout_s: float = 600.0) -> Ran:
+    async def run(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        stdin_fd: int | None = None,
+        ok: Sequence[int] = (0,),
+        timeout_s: float = 600.0,
+    ) -> Ran:
         """Run `git ARGS`; an exit code outside `ok` is a HostFault with git's own words."""
         env = clean_env({**NEUTRAL, "GIT_DIR": str(self.folder), "GIT_OBJECT_DIRECTORY": str(self.objects), **self.env})
-        ran = await run(("git", *args), cwd=self.folder, env=env, stdin=stdin, timeout_s=timeout_s)
+        ran = await run(("git", *args), cwd=self.folder, env=env, stdin=stdin, timeout_s=timeout_s, stdin_fd=stdin_fd)
         if ran.exit_code not in ok:
             raise HostFault(f"git {args[0]} failed: {last_words(ran)}", hint="`git fsck` tells whether it is whole")
         return ran

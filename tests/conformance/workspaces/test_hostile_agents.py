@@ -141,7 +141,6 @@ def test_a_commit_with_a_path_that_would_be_gits_is_refused_and_its_bundle_kept(
     assert ended.exit_code == 0, log
     delivered = overlay_bench.collect(workspace)
     assert delivered.refused is not None
-    print(delivered)
     assert delivered.commit is None
     overlay_bench.discard(workspace)
     bundle = find_repository(overlay_bench.root).state / "refused/1.bundle"
