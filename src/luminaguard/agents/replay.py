@@ -45,7 +45,7 @@ class ReplayAgent:
     def _attempt(self, issue: IssueId, number: int) -> Json:
         try:
             script = json.loads(self.script.read_bytes())
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             raise UserFault(f"{self.script}: cannot be read as JSON: {exc}", hint="mend the replay script") from exc
         attempts = script.get(issue, script.get("*")) if isinstance(script, dict) else None
         if not isinstance(attempts, list) or not attempts:
@@ -53,6 +53,11 @@ class ReplayAgent:
                 f"{self.script}: nothing is recorded for issue {issue}", hint='add it, or a "*" for all others'
             )
         found: Json = attempts[min(number, len(attempts)) - 1]
+        if not isinstance(found, dict):
+            raise UserFault(
+                f"{self.script}: an attempt recorded for issue {issue} is {json.dumps(found)[:80]}, not an object",
+                hint='write {"write": {"path": "text"}, "commit": "message"}',
+            )
         return found
 
 

@@ -1,11 +1,13 @@
 """The demo: the whole chain on a sample project, and whether it did what it must."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from luminaguard.app.project import Project
+from luminaguard.app.demo_sample import make_sample
+from luminaguard.app.project import Project, open_project
 from luminaguard.app.walls import walls_for
-from luminaguard.model.faults import HostFault
+from luminaguard.model.faults import Fault, HostFault
 from luminaguard.reports.standing import State
 from luminaguard.reports.task import TaskView
 from luminaguard.reports.view import RunView
@@ -19,16 +21,28 @@ RED_FIRST = "6"
 IDLE_FIRST = "9"
 
 
-def check_walls(project: Project) -> None:
-    """Try the walls before anything is shown.
+def open_sample(keep: Path | None, *, flags: Mapping[str, str]) -> Project:
+    """Make the sample repository, in `keep` or in a new temporary folder, and try the walls before anything is shown.
 
     Raises:
+        UserFault: `keep` holds something already, or a flag is not what it must be.
         HostFault: the isolation that was asked for does not work here; the hint says how to do without.
     """
+    folder = make_sample(keep)
+    try:
+        project = open_project(folder, flags=flags)
+        _check_walls(project)
+    except Fault:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return project
+
+
+def _check_walls(project: Project) -> None:
     try:
         walls_for(project.settings.run.isolation, git=project.git, places=project.places)
     except HostFault as fault:
-        hint = f"see the demo without walls: luminaguard demo --isolation none; or {fault.hint}"
+        hint = f"to see it without walls: luminaguard demo --isolation none; else {fault.hint}"
         raise HostFault(fault.message, hint=hint) from fault
 
 

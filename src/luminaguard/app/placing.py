@@ -8,11 +8,12 @@ from luminaguard.agents.base import PROMPT_AT, Agent, Launch
 from luminaguard.app.folders import attempts_folder, slug
 from luminaguard.engine.base import Order, Outcome
 from luminaguard.gates.checks import tail_of
-from luminaguard.host.detached import LOST, Ended, ask_to_stop, is_known, start, wait
+from luminaguard.host.detached import LOST, Ended, ask_to_stop, bury, is_known, is_lost, start, wait
 from luminaguard.host.limits import Limits
 from luminaguard.model.ids import IssueId, RunId
 from luminaguard.sandboxes.base import Mount, Sandbox
 from luminaguard.workspaces.base import Delivered, Workspaces, with_env, with_preparation
+from luminaguard.workspaces.scripts import TREE_FAILED
 
 LOST_STARTS = 5
 TAIL_BYTES = 16 * 1024
@@ -54,11 +55,15 @@ class LocalPlacement:
         while ended is LOST and number < LOST_STARTS:
             number += 1
             place = folder / f"{order.brief.attempt}.{number}"
-            if not is_known(place):
-                await starting(number)
-            command = self.sandbox.enclose(with_preparation(workspace, launch.argv), workspace.walls)
-            start(place, command, timeout_s=order.brief.timeout_s, stdin=prompt)
-            ended = await wait(place)
+            # A start that was lost before we came back is not made again under its old number.
+            if not is_lost(place):
+                if not is_known(place):
+                    await starting(number)
+                command = self.sandbox.enclose(with_preparation(workspace, launch.argv), workspace.walls)
+                start(place, command, timeout_s=order.brief.timeout_s, stdin=prompt)
+                ended = await wait(place)
+            if ended is LOST:
+                await bury(place)
         ref = f"refs/luminaguard/attempts/{slug(order.run)}/{slug(order.brief.issue)}/{order.brief.attempt}"
         delivered = await self.workspaces.collect(workspace, ref=ref, message=order.message)
         return _outcome(ended, delivered, folder / f"{order.brief.attempt}.{number}" / "log")
@@ -74,7 +79,7 @@ class LocalPlacement:
 
     async def clean(self, order: Order) -> None:
         """Remove the attempt's workspace; its logs stay."""
-        # FIXME
+        await self.workspaces.remove(_name(order))
 
     def stop(self, run: RunId, issue: IssueId) -> None:
         """Ask the issue's agent, if one runs, to stop."""
@@ -102,7 +107,7 @@ def _kept(path: Path, text: str) -> Path:
 def _outcome(ended: Ended, delivered: Delivered, log: Path) -> Outcome:
     stopped = STOPPED.get(ended.cause)
     problem = delivered.refused or stopped
-    if problem is None and ended.exit_code == 125 and delivered.commit is None:
+    if problem is None and ended.exit_code == TREE_FAILED and delivered.commit is None:
         problem = "the workspace could not be prepared"
     return Outcome(
         ended=ended.cause,

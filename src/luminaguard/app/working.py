@@ -10,6 +10,7 @@ from typing import Literal
 import anyio
 
 from luminaguard.app.agents import agent_named
+from luminaguard.app.leftovers import clear_leftovers
 from luminaguard.app.placing import LocalPlacement
 from luminaguard.app.planning import Planned, make_plan
 from luminaguard.app.project import Project, checks_of, is_trusted
@@ -48,11 +49,20 @@ def _nobody(_read: Read) -> None:
     """Hear of it and do nothing."""
 
 
+def _nothing_said(_notices: Sequence[str]) -> None:
+    """Hear of it and do nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a session is asked for. `began` and `ended` get a reader of the run's facts before and after the work."""
+    """What a session is asked for.
+
+    `noticed` hears what could not be taken at its word; `began` and `ended` get a reader of the run's facts before and
+    after the work.
+    """
 
     issues: Sequence[str] = ()
+    noticed: Callable[[Sequence[str]], None] = _nothing_said
     began: Callable[[Read], None] = _nobody
     ended: Callable[[Read], None] = _nobody
 
@@ -74,12 +84,14 @@ async def work(
     ):
         project = project.at_work(fd, lookup)
         await project.trunk.clear_stale_locks()
+        await clear_leftovers(project.places)
         planned = await make_plan(project, wanted.issues)
         going_on = _run_to_go_on(journal, project)
         if going_on is None and not planned.plan.issues:
             return Worked(run=None, is_done=True)
         run = going_on or _new_run()
         wired = await _wire(project, journal)
+        wanted.noticed(_notices(planned, wired))
         wanted.began(lambda after: journal.facts(run, after=after))
         request = Request(
             run=run,
@@ -88,8 +100,11 @@ async def work(
             session={"pid": os.getpid(), "isolation": wired.walled.sandbox.level, "reason": wired.walled.reason},
             closed=frozenset(it.id for it in planned.backlog.issues if it.state is IssueState.CLOSED),
         )
-        is_done = await run_session(wired.drivers, wired.policy, request)
-        wanted.ended(lambda after: journal.facts(run, after=after))
+        try:
+            is_done = await run_session(wired.drivers, wired.policy, request)
+        finally:
+            # Also when it is interrupted: whoever reads must stop before the journal is closed.
+            wanted.ended(lambda after: journal.facts(run, after=after))
         return Worked(run=run, is_done=is_done)
 
 
@@ -215,9 +230,16 @@ def _closing_edits(project: Project) -> ClosingEdits | None:
     return edits
 
 
+def _notices(planned: Planned, wired: Wired) -> list[str]:
+    said = [f"#{it.issue}: {it.text}" if it.issue else it.text for it in planned.plan.notices]
+    if not wired.policy.checks:
+        said.append(f"no check judges what lands ({wired.checks_from}); set run = [...] under [checks]")
+    return said
+
+
 def _about(project: Project, planned: Planned, wired: Wired) -> dict[str, Json]:
     settings, made = project.settings, planned.plan
-    notices: list[Json] = [notice.text for notice in made.notices]
+    notices: list[Json] = list(_notices(planned, wired))
     forecast: dict[str, Json] = dict(asdict(made.forecast))
     return {
         "target": project.target,

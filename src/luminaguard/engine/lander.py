@@ -121,7 +121,7 @@ class Lander:
         return ticket.result
 
     def _is_unwanted(self, issue: IssueId) -> bool:
-        said = self._book.last(issue, "cancelled", "rejected", "retry", "approved")
+        said = self._book.last(issue, "cancelled", "rejected", "retry", "approved", "released")
         return said is not None and said.name in ("cancelled", "rejected")
 
     async def _landed_before(self, issue: IssueId) -> Fact | None:
@@ -234,7 +234,8 @@ class Lander:
         known = None if action.afresh else self._green.get(action.candidate.tree)
         ticket = self._tickets.get(change.issue)
         verdict = known or await self._ask(action.candidate.commit, action.candidate.base, ticket)
-        await self._next(change, "checks", self._verdict_data(verdict, action.candidate.tree))
+        data = self._verdict_data(verdict, action.candidate.tree)
+        await self._next(change, "checks", {**data, "again": action.afresh})
         return verdict
 
     async def _judge_base(self, base: Oid) -> Verdict:

@@ -18,7 +18,7 @@ from luminaguard.model.ids import IssueId, Json, RunId, natural
 from luminaguard.model.plan import Plan, PlannedIssue
 from luminaguard.planner.schedule import remaining_path
 
-LONGEST_NAME = 60
+LONGEST_NAME = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,10 @@ async def run_session(drivers: Drivers, policy: Policy, request: Request) -> boo
     outcome = "interrupted"
     try:
         await drivers.trunk.catch_up()
-        await _work(drivers, policy, book, asked)
+        await _work(drivers, policy, book, asked, closed=request.closed)
         await drivers.trunk.catch_up()
         is_proven = await verify(drivers, book, asked, session=session)
-        is_done = is_proven and all(book.get(issue, "landed") for issue in asked)
+        is_done = is_proven and all(book.get(issue, "landed") or issue in request.closed for issue in asked)
         outcome = "done" if is_done else "held"
     finally:
         with anyio.move_on_after(5, shield=True):
@@ -67,18 +67,21 @@ async def _open(book: Book, request: Request) -> tuple[IssueId, ...]:
         for planned in request.plan.issues:
             group.start_soon(book.add, planned.issue.id, "planned", _planned(planned, waves[planned.issue.id]))
         for subject in book.subjects():
-            if IssueId(subject) in request.closed and book.get(subject, "landed") is None:
+            word = book.last(subject, "landed", "cancelled", "retry")
+            is_over = word is not None and word.name != "retry"
+            if IssueId(subject) in request.closed and not is_over:
                 count = len(book.all(subject, "cancelled")) + 1
                 group.start_soon(book.add, subject, f"cancelled:{count}", {"by": "the tracker: it is closed there"})
     asked = {it.issue.id for it in request.plan.issues}
-    for issue in tuple(asked):
-        asked |= _needs_of(book, issue)
+    asked |= _needs_of(book, asked)
+    # What landed and was not yet written down as closed: the tracker may know it as closed already.
+    asked |= {IssueId(it) for it in book.subjects() if book.get(it, "landed") and not book.get(it, "closed")}
     return tuple(sorted(asked, key=natural))
 
 
-def _needs_of(book: Book, issue: IssueId) -> set[IssueId]:
+def _needs_of(book: Book, issues: set[IssueId]) -> set[IssueId]:
     found: set[IssueId] = set()
-    todo = [issue]
+    todo = list(issues)
     while todo:
         planned = book.get(todo.pop(), "planned")
         assert planned is not None
@@ -108,14 +111,16 @@ def branch_of(issue: IssueId) -> str:
     """Name an issue's work branch."""
     safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in issue)[:LONGEST_NAME].strip(".-")
     safe = safe.replace("..", ".")
-    if safe == issue and not issue.endswith(".lock"):
+    if safe and safe == issue and not issue.endswith(".lock"):
         return f"feature/issue-{issue}"
     # '+' stands in no name that was taken as it is, so no two issues ever share a branch.
     told_apart = hashlib.sha256(issue.encode(errors="surrogatepass")).hexdigest()[:12]
     return f"feature/issue-{safe}+{told_apart}"
 
 
-async def _work(drivers: Drivers, policy: Policy, book: Book, asked: tuple[IssueId, ...]) -> None:
+async def _work(
+    drivers: Drivers, policy: Policy, book: Book, asked: tuple[IssueId, ...], *, closed: frozenset[IssueId]
+) -> None:
     lander = Lander(drivers, policy, book)
     await lander.recover()
     landed = {issue: anyio.Event() for issue in asked}
@@ -129,7 +134,8 @@ async def _work(drivers: Drivers, policy: Policy, book: Book, asked: tuple[Issue
         landed=landed,
     )
     for issue in asked:
-        if book.get(issue, "landed") is not None:
+        # What somebody else has closed is there as well for those that need it.
+        if book.get(issue, "landed") is not None or issue in closed:
             landed[issue].set()
     ranks = _ranks(book, asked)
     tasks = [Task(session, issue, rank=ranks[issue]) for issue in asked]
@@ -142,10 +148,11 @@ async def _work(drivers: Drivers, policy: Policy, book: Book, asked: tuple[Issue
         if fact.name in ("cancelled", "rejected"):
             lander.withdraw(IssueId(fact.subject))
 
+    # Agents that are still at work from before get the first slots: otherwise more than `slots` would be.
     async with anyio.create_task_group() as group:
         group.start_soon(lander.serve)
         group.start_soon(book.follow, told)
-        for task in sorted(tasks, key=lambda task: (-ranks[task.id], natural(task.id))):
+        for task in sorted(tasks, key=lambda task: (not task.is_under_way, -ranks[task.id], natural(task.id))):
             group.start_soon(task.run)
         await session.movement.all_still()
         group.cancel_scope.cancel()

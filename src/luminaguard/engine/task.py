@@ -69,6 +69,10 @@ class Session:
     landed: Mapping[IssueId, anyio.Event]
 
 
+class _NotWantedError(Exception):
+    """A person stopped the issue before its agent was started."""
+
+
 class Task:
     """One issue of the run."""
 
@@ -93,6 +97,12 @@ class Task:
     def is_finished(self) -> bool:
         """Tell whether nothing at all is left to do."""
         return self._book.get(self.id, "closed") is not None or self._is_over()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether an agent was started whose outcome is not known yet."""
+        last = self._book.last(self.id, "placed", "agent")
+        return last is not None and last.name == "placed"
 
     async def run(self) -> None:
         """Go on until the issue is landed and closed, over, or the session ends."""
@@ -219,8 +229,9 @@ class Task:
 
     async def _attempt(self, count: int) -> Again | Hold | Over | Parked:
         made = await self._agent(count)
-        if self._is_over():
-            return Over()
+        if self._is_over() or self._is_stopped():
+            await self._leave(count, made)
+            return Parked()
         opened = self._fact(f"attempt:{count}").data
         start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
         commit = text(made, "commit") or (start if start != target else "")
@@ -233,6 +244,11 @@ class Task:
         await self._publish(change)
         return await self._gates(change, base=target)
 
+    async def _leave(self, count: int, made: Mapping[str, Json]) -> None:
+        """Leave what was made on the issue's branch, for whoever takes it up again."""
+        if text(made, "commit") and not made.get("refused") and self._book.get(self.id, f"published:{count}") is None:
+            await self._session.drivers.trunk.publish(self.branch, Oid(text(made, "commit")))
+
     def _log(self, what: str, made: Mapping[str, Json]) -> str:
         return f"{what}\n\n{text(made, 'tail')}"
 
@@ -242,14 +258,23 @@ class Task:
         fact = self._book.get(self.id, f"agent:{count}")
         if fact is None:
             async with self._session.slots.take(self._rank):
-                if self._is_over():
+                if self._is_over() or self._is_stopped():
                     return {}
-                outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
+                try:
+                    outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
+                except _NotWantedError:
+                    await placement.clean(order)
+                    return {}
                 fact = await self._book.add(self.id, f"agent:{count}", await self._outcome(order, outcome))
-        await placement.clean(order)
+        # Work that could not be brought out is nowhere but in its workspace.
+        if fact.data["commit"] is not None or not fact.data["refused"]:
+            await placement.clean(order)
         return fact.data
 
     async def _starting(self, count: int, k: int) -> None:
+        # Whoever stopped it while its workspace was made found no agent to stop.
+        if self._is_over() or self._is_stopped():
+            raise _NotWantedError
         policy, placement = self._session.policy, self._session.drivers.placement
         data: dict[str, Json] = {"agent": policy.agent, "isolation": placement.isolation}
         await self._book.add(self.id, f"placed:{count}.{k}", data)
@@ -258,7 +283,8 @@ class Task:
         policy = self._session.policy
         opened = self._fact(f"attempt:{count}").data
         start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
-        landed = [text(it.data, "title") for need in self.needs if (it := self._book.get(need, "planned"))]
+        titles = {need: text(it.data, "title") for need in self.needs if (it := self._book.get(need, "planned"))}
+        landed = [f"#{need} {title}" for need, title in titles.items()]
         prompt = prompt_for(
             self.issue,
             branch=self.branch,
@@ -370,7 +396,8 @@ class Task:
         with self._session.movement.parked():
             while not self._answered(asked) and not self._is_over():
                 await self._book.news(self.id)
-        answer = self._book.last(self.id, "approved", "rejected")
+        # An older answer was about an earlier attempt.
+        answer = self._book.last(self.id, "approved", "rejected") if self._answered(asked) else None
         return None if answer is not None and answer.name == "approved" else Parked()
 
     def _answered(self, asked: Fact) -> bool:

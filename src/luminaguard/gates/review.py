@@ -84,7 +84,7 @@ class Review:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         prompt = place / "prompt.md"
-        prompt.write_text(await self._prompt(subject), encoding="utf-8")
+        prompt.write_text(await self._prompt(subject), encoding="utf-8", errors="replace")
         brief = Brief(issue=subject.issue.id, attempt=number, prompt="", timeout_s=self.timeout_s)
         launch = self.agent.launch(brief)
         mounts = (*launch.mounts, Mount(source=prompt, at=PROMPT_AT))
@@ -166,6 +166,6 @@ def _finding(raw: object) -> Finding | None:
     return Finding(
         severity=Severity(raw["severity"]),
         file=str(raw.get("file", ""))[:TEXT_CHARS],
-        line=line if isinstance(line, int) and line >= 0 else 0,
+        line=line if isinstance(line, int) and not isinstance(line, bool) and line >= 0 else 0,
         text=raw["text"][:TEXT_CHARS],
     )

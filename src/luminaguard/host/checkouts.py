@@ -5,6 +5,8 @@ gets the files together with the branch, or the branch stays.
 """
 
 import os
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +25,8 @@ class Checkout:
 def checkouts_of(places: Places, ref: str) -> tuple[Checkout, ...]:
     """Find the working trees whose HEAD is the ref, by reading their HEAD files: no process, thousands are cheap."""
     found: list[Checkout] = []
-    if places.root != places.common and _head(places.common) == ref:
-        found.append(Checkout(folder=_main_tree(places), git_folder=places.common))
+    if places.main_tree is not None and _head(places.common) == ref:
+        found.append(Checkout(folder=places.main_tree, git_folder=places.common))
     linked = places.common / "worktrees"
     folders = sorted(linked.iterdir()) if linked.is_dir() else ()
     trees = ((folder, _tree_of(folder)) for folder in folders if _head(folder) == ref)
@@ -32,24 +34,21 @@ def checkouts_of(places: Places, ref: str) -> tuple[Checkout, ...]:
     return tuple(found)
 
 
-def _main_tree(places: Places) -> Path:
-    # With --repo in a linked worktree `root` is that one; the main tree then holds the common folder.
-    return places.common.parent if places.common.name == ".git" else places.root
-
-
 def _head(git_folder: Path) -> str:
-    try:
-        return (git_folder / "HEAD").read_text(encoding="utf-8").strip().removeprefix("ref: ")
-    except OSError:
-        return ""
+    return _line(git_folder / "HEAD").removeprefix("ref: ")
 
 
 def _tree_of(git_folder: Path) -> Path | None:
+    named = _line(git_folder / "gitdir")
+    tree = (git_folder / named).parent  # git 2.48 can write it relative to the folder that it stands in
+    return tree if named and tree.is_dir() else None
+
+
+def _line(path: Path) -> str:
     try:
-        tree = Path((git_folder / "gitdir").read_text(encoding="utf-8").strip()).parent
+        return os.fsdecode(path.read_bytes()).rstrip("\n")
     except OSError:
-        return None
-    return tree if tree.is_dir() else None
+        return ""
 
 
 def _env(checkout: Checkout) -> dict[str, str]:
@@ -63,7 +62,7 @@ def _is_busy(checkout: Checkout) -> bool:
 
 async def fits(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     """Tell whether the files can go from `old` to `new` with nothing of the user's lost or overwritten."""
-    if _is_busy(checkout):
+    if _is_busy(checkout) or await _covers_unknown(git, checkout, old, new):
         return False
     if await _would_fit(git, checkout, old, new):
         return True
@@ -75,6 +74,24 @@ async def fits(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
 async def _would_fit(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     tried = await git.run("read-tree", "-m", "-u", "--dry-run", old, new, env=_env(checkout), ok=(0, 1, 128))
     return tried.exit_code == 0
+
+
+async def _covers_unknown(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
+    """Tell whether a file that git does not know lies where one would be added: git spares no ignored one."""
+    found = await _differences(git, checkout, old, new)
+    removed = {it.path for it in found if not it.after}
+    return any(_is_in_the_way(checkout.folder, it.path, removed) for it in found if not it.before)
+
+
+def _is_in_the_way(folder: Path, path: str, removed: AbstractSet[str]) -> bool:
+    place = folder / path
+    for above in list(place.relative_to(folder).parents)[-2::-1]:
+        if os.path.lexists(folder / above) and ((folder / above).is_symlink() or not (folder / above).is_dir()):
+            return str(above) not in removed
+    if place.is_dir() and not place.is_symlink():
+        files = (it for it in place.rglob("*") if it.is_symlink() or not it.is_dir())
+        return any(str(it.relative_to(folder)) not in removed for it in files)
+    return os.path.lexists(place)
 
 
 def intend(checkout: Checkout, old: Oid, new: Oid) -> None:
@@ -119,33 +136,55 @@ async def finish(git: Git, checkout: Checkout, branch: Oid) -> None:
     # The intent stands and no git of ours is alive, so an index lock here is the killed one's.
     (checkout.git_folder / "index.lock").unlink(missing_ok=True)
     if new == branch:
-        paths = await _safe_paths(git, checkout, old, new)
-        await git.run(
-            *("restore", f"--source={new}", "--staged", "--worktree", "--pathspec-from-file=-", "--pathspec-file-nul"),
-            stdin="\0".join(paths).encode(errors="surrogateescape") or b"\0",
-            env={**_env(checkout), "GIT_LITERAL_PATHSPECS": "1"},
-            ok=(0, 1, 128),
-        )
+        found = await _differences(git, checkout, old, new)
+        # Removed first: what comes may be a file where a folder was. Apart, as `restore` stops at a path it never knew.
+        await _settle(git, checkout, ("rm", "-q", "-f", "--ignore-unmatch"), [it for it in found if not it.after])
+        staged = ("restore", f"--source={new}", "--staged", "--worktree")
+        await _settle(git, checkout, staged, [it for it in found if it.after])
     forget(checkout)
 
 
-async def _safe_paths(git: Git, checkout: Checkout, old: Oid, new: Oid) -> list[str]:
-    raw = (await git.run("diff-tree", "-r", "-z", "--no-renames", old, new)).out.decode(errors="surrogateescape")
-    fields = raw.split("\0")
-    safe = []
+async def _settle(git: Git, checkout: Checkout, command: tuple[str, ...], differences: Sequence["_Difference"]) -> None:
+    paths = [it.path for it in differences if await _is_ours(git, checkout.folder, it)]
+    if not paths:
+        return
+    # In the checkout: our own folder may lie inside it, and paths are read from where git stands.
+    await git.run(
+        *("-C", str(checkout.folder), *command, "--pathspec-from-file=-", "--pathspec-file-nul"),
+        stdin="\0".join(paths).encode(errors="surrogateescape"),
+        env={**_env(checkout), "GIT_LITERAL_PATHSPECS": "1"},
+        ok=(0, 1, 128),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Difference:
+    """A file that two commits have differently: its blobs, "" where there is none."""
+
+    path: str
+    before: str
+    after: str
+
+
+async def _differences(git: Git, checkout: Checkout, old: Oid, new: Oid) -> list[_Difference]:
+    ran = await git.run("diff-tree", "-r", "-z", "--no-renames", old, new, env=_env(checkout))
+    fields = ran.out.decode(errors="surrogateescape").split("\0")
+    found = []
     for meta, path in zip(fields[0::2], fields[1::2], strict=False):
-        before, after = meta.split()[2:4]
-        if await _content(git, checkout.folder / path) in {before, after}:
-            safe.append(path)
-    return safe
+        before, after = (oid if oid.strip("0") else "" for oid in meta.split()[2:4])
+        found.append(_Difference(path=path, before=before, after=after))
+    return found
 
 
-async def _content(git: Git, path: Path) -> str:
-    if path.is_symlink() or not path.exists():
-        absent = "0" * 40
-        if not path.is_symlink():
-            return absent
+async def _is_ours(git: Git, folder: Path, it: _Difference) -> bool:
+    """Tell whether the file holds the old or the new content, and so nothing of the user's."""
+    path = folder / it.path
+    if path.is_symlink():
         ran = await git.run("hash-object", "--stdin", stdin=os.fsencode(path.readlink()))
-        return ran.out.decode().strip()
-    ran = await git.run("hash-object", "--no-filters", "--", str(path), ok=(0, 128))
-    return ran.out.decode().strip()
+    elif path.is_file():
+        # With --path, line endings and other filters apply as they did when git wrote the file.
+        ran = await git.run("-C", str(folder), "hash-object", f"--path={it.path}", "--", it.path, ok=(0, 128))
+    else:
+        # Git removes a file before it writes the new one; a folder stands only where the file is gone.
+        return not path.exists() or (path.is_dir() and not it.after)
+    return ran.out.decode().strip() in {it.before, it.after} - {""}

@@ -23,6 +23,8 @@ from luminaguard.model.faults import HostFault
 
 Cause = Literal["exited", "timeout", "cancelled", "output", "memory", "processes", "disk", "owner gone", "lost"]
 LOOK_EVERY_S = 0.5
+END_WITHIN_S = 10.0
+BURIAL_LOOKS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,30 @@ def is_running(place: Path) -> bool:
     if fd is not None:
         os.close(fd)
     return fd is None
+
+
+def is_lost(place: Path) -> bool:
+    """Tell whether a shim was started in a place and is gone without a result."""
+    # In this order: the shim writes its result before it lets go of its lock.
+    return (place / "shim.log").exists() and not is_running(place) and result_of(place) is None
+
+
+async def bury(place: Path) -> None:
+    """End what a lost shim left running, as far as its control groups tell, and remove them."""
+    try:
+        groups = json.loads((place / "spec.json").read_bytes())["cgroups"]
+    except (FileNotFoundError, ValueError):
+        return
+    for group in (Path(group["path"]) for group in groups):
+        for _ in range(BURIAL_LOOKS):
+            with contextlib.suppress(OSError):
+                for pid in (group / "cgroup.procs").read_text(encoding="ascii").split():
+                    os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            if not group.exists():
+                break
+            await anyio.sleep(0.02)
 
 
 def start(
@@ -214,9 +240,15 @@ async def run_attached(
     place: Path, command: Command, *, timeout_s: float, stdin: Path | None = None, out_bytes: int = 0
 ) -> Ended:
     """Run a program under a shim and wait for it; it ends with us, or with the cancellation of this call."""
-    with _owner_pipe() as owner_fd:
-        start(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes, owner_fd=owner_fd)
-        return await wait(place)
+    try:
+        with _owner_pipe() as owner_fd:
+            start(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes, owner_fd=owner_fd)
+            return await wait(place)
+    except anyio.get_cancelled_exc_class():
+        # The pipe is closed: the shim kills it at once. Whoever cleans up behind us must not meet it still writing.
+        with anyio.move_on_after(END_WITHIN_S, shield=True):
+            await wait(place)
+        raise
 
 
 @contextlib.contextmanager

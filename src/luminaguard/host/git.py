@@ -118,22 +118,39 @@ def find_repository(start: Path) -> "Places":
     version = run_blocking(("git", "version")).out.decode().split()[2]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         raise HostFault(f"git {version} is too old", hint="install git 2.38 or newer")
-    asked = ("rev-parse", "--path-format=absolute", "--git-common-dir", "--show-toplevel")
+    asked = ("rev-parse", "--path-format=absolute", "--git-common-dir", "--git-dir", "--show-toplevel")
     ran = run_blocking(("git", "-C", str(start), *asked), env=clean_env({}))
-    lines = ran.out.decode(errors="surrogateescape").splitlines()
-    if ran.exit_code != 0 and "work tree" in ran.err.decode(errors="replace"):
-        lines = [lines[0], lines[0]]
-    elif ran.exit_code != 0:
+    # Not splitlines: a folder's name may hold any other character that Unicode calls a line's end.
+    common, own, top = (*(Path(line) for line in os.fsdecode(ran.out).split("\n")), None, None, None)[:3]
+    if b"dubious ownership" in ran.err:
+        trust = f"git config --global --add safe.directory {start.resolve()}"
+        raise UserFault(f"{start} belongs to another user, and git does not trust it", hint=f"if you do: {trust}")
+    if common is None or own is None or (ran.exit_code != 0 and b"work tree" not in ran.err):
         raise UserFault(f"{start} is not in a git repository", hint="run `git init` and commit once, or use --repo DIR")
-    return Places(common=Path(lines[0]), root=Path(lines[1]))
+    if ran.exit_code != 0:
+        main = _main_tree(common)
+        return Places(common=common, root=main or common, main_tree=main)
+    return Places(common=common, root=top or common, main_tree=top if own == common else _main_tree(common))
+
+
+def _main_tree(common: Path) -> Path | None:
+    """Find the main working tree from elsewhere: from a linked one, or from inside the git folder."""
+    ran = run_blocking(("git", "--git-dir", str(common), "worktree", "list", "--porcelain", "-z"), env=clean_env({}))
+    first, *more = os.fsdecode(ran.out).partition("\0\0")[0].split("\0")
+    folder = Path(first.removeprefix("worktree "))
+    return None if ran.exit_code != 0 or "bare" in more or folder == common else folder
 
 
 class Places:
-    """Where a repository lies: `common` is its git folder, `root` the top of its working tree (or `common` if bare)."""
+    """Where a repository lies: `common` is its git folder, `root` the top of its working tree (or `common` if bare).
 
-    def __init__(self, *, common: Path, root: Path) -> None:
+    `main_tree` is the working tree that HEAD and index of `common` belong to, None if bare; `root` may be a linked one.
+    """
+
+    def __init__(self, *, common: Path, root: Path, main_tree: Path | None) -> None:
         self.common = common
         self.root = root
+        self.main_tree = main_tree
 
     @property
     def state(self) -> Path:

@@ -56,7 +56,9 @@ def only_one(path: Path) -> Iterator[int]:
         UserFault: another process holds it; its process id is in the message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = try_lock(path) or _after_orphans(path)
+    fd = try_lock(path)
+    if fd is None:
+        fd = _after_orphans(path)
     if fd is None:
         holder = _holder(path) or "unknown"
         raise UserFault(

@@ -35,9 +35,15 @@ class Lookup:
                 words = self._ask(name)
             except OSError:
                 self._end()  # it died, as after an upgrade of git: once more, with a new one
-                words = self._ask(name)
+                words = self._ask_again(name)
         # "NAME missing", "NAME ambiguous": the last word tells; an object's is its type.
         return Oid(words[0]) if len(words) == 2 and words[1] in ("commit", "tree", "blob", "tag") else None
+
+    def _ask_again(self, name: str) -> list[str]:
+        try:
+            return self._ask(name)
+        except OSError as exc:
+            raise HostFault(f"git does not answer: {exc}", hint="run `git fsck` on the repository") from exc
 
     def _ask(self, name: str) -> list[str]:
         process = self._started()

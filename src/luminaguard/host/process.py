@@ -64,7 +64,9 @@ def run_blocking(  # noqa: PLR0917 the order of `run`, for a thread's sake
             pass_fds=tuple(pass_fds),
             process_group=0,
         )
-    except FileNotFoundError:
+    except FileNotFoundError as exc:
+        if cwd is not None and not cwd.is_dir():
+            raise HostFault(f"the folder {cwd} is not there", hint="was it removed meanwhile?") from exc
         raise HostFault(f"the program '{argv[0]}' is not installed", hint=f"install {argv[0]}") from None
     except OSError as exc:
         raise HostFault(f"the program '{argv[0]}' cannot be started: {exc.strerror}") from exc

@@ -19,6 +19,7 @@ import time
 GRACE_S = 5.0
 LOOK_EVERY_S = 1.0
 CHUNK = 65536
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 DISK_LEFT_BYTES = 256 * 1024 * 1024
 
 
@@ -71,6 +72,7 @@ def main(place: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     began = time.monotonic()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     groups = make_groups(spec["cgroups"])
     merged, merged_in = os.pipe2(os.O_CLOEXEC)
     apart, apart_in = os.pipe2(os.O_CLOEXEC) if spec["out"] else (-1, -1)
@@ -80,9 +82,7 @@ def main(place: str) -> int:
         os.close(apart_in)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     result = watch(spec, place, child, began, wake, merged, apart, groups)
-    for group in groups:
-        with contextlib.suppress(OSError):
-            os.rmdir(group)  # noqa: PTH106
+    empty(groups)
     result["seconds"] = time.monotonic() - began
     temporary = os.path.join(place, "result.tmp")  # noqa: PTH118
     with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -90,6 +90,7 @@ def main(place: str) -> int:
         file.flush()
         os.fsync(file.fileno())
     os.rename(temporary, os.path.join(place, "result.json"))  # noqa: PTH104, PTH118
+    remove(groups)
     return 0
 
 
@@ -109,6 +110,41 @@ def make_groups(wanted: list[dict[str, object]]) -> list[str]:
             continue
         made.append(path)
     return made
+
+
+def empty(groups: list[str]) -> None:
+    """Kill what the program left running: without walls nothing else reaches what went into a session of its own."""
+    for group in groups:
+        until = time.monotonic() + GRACE_S
+        while (left := members(group)) and time.monotonic() < until:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
+
+
+def members(group: str) -> list[int]:
+    """List the processes of a control group."""
+    try:
+        with open(os.path.join(group, "cgroup.procs"), encoding="ascii") as file:  # noqa: PTH118, PTH123
+            return [int(line) for line in file]
+    except OSError:
+        return []
+
+
+def remove(groups: list[str]) -> None:
+    """Remove the control groups; the kernel holds on to one for a moment after its last process has ended."""
+    for group in groups:
+        until = time.monotonic() + GRACE_S
+        while time.monotonic() < until:
+            try:
+                os.rmdir(group)  # noqa: PTH106
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(0.005)
+            else:
+                break
 
 
 def start(spec: dict, groups: list[str], merged_in: int, apart_in: int) -> int:  # type: ignore[type-arg]
@@ -133,9 +169,7 @@ def exc_is_missing(program: str) -> bool:
 def become(spec: dict, groups: list[str], merged_in: int, apart_in: int) -> None:  # type: ignore[type-arg]
     """Turn the forked child into what the spec says, up to the exec."""
     if spec["die_with_parent"]:
-        import ctypes  # noqa: PLC0415 8 ms that only walls without a namespace pay
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for group in groups:
         with open(os.path.join(group, "cgroup.procs"), "w", encoding="ascii") as file:  # noqa: PTH118, PTH123
             file.write("0")
@@ -221,12 +255,40 @@ def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: ap
                 status, peak = got, usage.ru_maxrss * 1024
                 drain_until = now + 2.0
                 kill(child)
+                end_orphans()
     if over_in_group(groups):
         cause = "memory"
     log.close()
     if out >= 0:
         os.close(out)
     return {"cause": cause, "exit_code": os.waitstatus_to_exitcode(status), "max_rss_bytes": peak}
+
+
+def prctl(option: int, value: int) -> None:
+    """Ask the kernel for something that Python has no name for; nothing where it is not Linux."""
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 not on the way of what only imports this module
+
+        ctypes.CDLL(None).prctl(option, value)
+
+
+def end_orphans() -> None:
+    """End what the program left behind, and wait until it is gone.
+
+    Orphans become our children (PR_SET_CHILD_SUBREAPER). bwrap itself ends as soon as it knows the exit code, a little
+    before the namespace and what runs in it: whoever reads the result must not find them still writing.
+    """
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for pid in family(os.getpid())[1:]:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
 
 
 def kill(child: int) -> None:
@@ -238,7 +300,7 @@ def kill(child: int) -> None:
 
 def ask(child: int) -> None:
     """Ask politely: TERM to every process inside but the walls' own, so that the agent can still save its work."""
-    inside = [pid for pid in family(child) if pid != child and not is_walls(pid)]
+    inside = [pid for pid in family(child) if not is_walls(pid)]
     for pid in inside or [child]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGTERM)

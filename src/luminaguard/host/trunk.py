@@ -1,6 +1,7 @@
 """The target branch: candidates by plumbing, landing by compare-and-swap, and the user's checkouts behind it."""
 
 import contextlib
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -87,7 +88,7 @@ class Trunk:
             return merged
         tree = await self._edited(merged, edits) if edits else merged
         name, address = self.identity
-        date = f"{int(when)} +0000"
+        date = f"@{int(when)} +0000"  # without the @, git takes small numbers for something else
         env = {
             "GIT_AUTHOR_NAME": name,
             "GIT_AUTHOR_EMAIL": address,
@@ -135,8 +136,13 @@ class Trunk:
             await self.git.run("read-tree", tree, env=env)
             for edit in edits:
                 blob = (await self.git.run("hash-object", "-w", "--stdin", stdin=edit.content)).out.decode().strip()
-                await self.git.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{edit.path}", env=env)
+                mode = await self._mode(tree, edit.path)
+                await self.git.run("update-index", "--add", "--cacheinfo", f"{mode},{blob},{edit.path}", env=env)
             return Oid((await self.git.run("write-tree", env=env)).out.decode().strip())
+
+    async def _mode(self, tree: Oid, path: str) -> str:
+        found = await self.git.text("ls-tree", tree, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
+        return "100755" if found.startswith("100755") else "100644"
 
     async def _read(self, tree: Oid, path: str) -> bytes | None:
         ran = await self.git.run("cat-file", "blob", f"{tree}:{path}", ok=(0, 128))
@@ -223,7 +229,11 @@ class Trunk:
                 forget(checkout)
             return _pending(blocked)
         moves = f"update {self.ref} {ahead} {branch}\ndelete {AHEAD} {ahead}\n"
-        await self.git.run("update-ref", "--stdin", stdin=moves.encode())
+        ran = await self.git.run("update-ref", "--stdin", stdin=moves.encode(), ok=(0, 1, 128))
+        if ran.exit_code != 0:  # the user moved it at this very moment: the next look finds what to do
+            for checkout in held:
+                forget(checkout)
+            return ()
         return tuple([await follow(self.git, checkout, branch, ahead) for checkout in held])
 
     async def holds(self, commit: Oid) -> bool:
@@ -255,15 +265,20 @@ class Trunk:
             "" if ran.exit_code == 0 else f"'{branch}' could not be moved: {ran.err.decode(errors='replace').strip()}"
         )
 
+    def lock_files(self) -> tuple[Path, ...]:
+        """Name git's lock files on what we move: of somebody at work, or left by a kill."""
+        names = ("HEAD.lock", "packed-refs.lock", f"{self.ref}.lock", f"{AHEAD}.lock")
+        found = [path for name in names if (path := self.places.common / name).exists()]
+        found += (self.places.common / "refs" / "luminaguard").rglob("*.lock")
+        found += (self.places.common / "refs" / "heads" / "feature").rglob("*.lock")
+        return tuple(found)
+
     async def clear_stale_locks(self) -> tuple[str, ...]:
         """Remove lock files that a killed run of ours left. Call with the orchestrator's lock held.
 
         Our git children inherit that lock, so none of them is alive now; the wait is for a git of the user's own.
         """
-        names = ("HEAD.lock", "packed-refs.lock", f"{self.ref}.lock", f"{AHEAD}.lock")
-        found = [path for name in names if (path := self.places.common / name).exists()]
-        found += (self.places.common / "refs" / "luminaguard").rglob("*.lock")
-        found += (self.places.common / "refs" / "heads" / "feature").rglob("*.lock")
+        found = self.lock_files()
         if found:
             await anyio.sleep(STALE_AFTER_S)
         cleared = [path for path in found if path.exists()]
@@ -279,14 +294,10 @@ def _pending(blocked: Sequence[Checkout]) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _scratch_index(places: Places) -> Iterator[dict[str, str]]:
+    # One for each: a change that waits for a person is composed while another one lands.
     places.state.mkdir(parents=True, exist_ok=True)
-    path = places.state / "landing.index"
-    path.unlink(missing_ok=True)
-    try:
-        yield {"GIT_INDEX_FILE": str(path)}
-    finally:
-        path.unlink(missing_ok=True)
-        Path(f"{path}.lock").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=places.state, prefix="git-") as folder:
+        yield {"GIT_INDEX_FILE": str(Path(folder) / "index")}
 
 
 def _numstat(line: str) -> FileChange:

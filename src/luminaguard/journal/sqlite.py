@@ -1,10 +1,11 @@
 """The journal in SQLite: WAL, `synchronous=FULL`, and one commit for all facts that wait at the same time."""
 
+import contextlib
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,8 @@ class SqliteJournal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
-            self._make_ready()
+            with _closed_unless_ready(self._db):
+                self._make_ready()
         except (OSError, sqlite3.Error) as exc:
             raise HostFault(f"cannot open the journal {path}: {exc}", hint="move the file away to begin anew") from exc
 
@@ -89,7 +91,7 @@ class SqliteJournal:
 
     async def add(self, run: RunId, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
         """Write a fact durably and return it; where (run, subject, kind) is there already, return that one."""
-        entry = _Entry(run=run, subject=subject, kind=kind, data=_text(data))
+        entry = _entry(run, subject, kind, data)
         self._pending.append(entry)
         while entry.fact is None:
             async with self._turn:
@@ -107,7 +109,7 @@ class SqliteJournal:
 
     def add_now(self, run: RunId, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
         """Do as `add` does, for callers without an event loop."""
-        entry = _Entry(run=run, subject=subject, kind=kind, data=_text(data))
+        entry = _entry(run, subject, kind, data)
         self._write([entry])
         assert entry.fact is not None
         return entry.fact
@@ -127,8 +129,8 @@ class SqliteJournal:
                     row = self._db.execute(f"{SELECT} where run = ? and subject = ? and kind = ?", key).fetchone()
                     entry.fact = _fact(row)
             except sqlite3.Error as exc:
-                if self._db.in_transaction:
-                    self._db.execute("rollback")
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.rollback()
                 raise HostFault(f"cannot write to the journal {self._path}: {exc}", hint="is the disk full?") from exc
 
     def facts(self, run: RunId, *, after: int = 0) -> tuple[Fact, ...]:
@@ -147,9 +149,24 @@ class SqliteJournal:
                 raise HostFault(f"cannot read the journal {self._path}: {exc}") from exc
 
 
+@contextlib.contextmanager
+def _closed_unless_ready(db: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
+
+
+def _entry(run: RunId, subject: str, kind: str, data: Mapping[str, Json]) -> _Entry:
+    for name in (run, subject, kind):
+        name.encode()  # one name that SQLite cannot hold must not fail the facts that it shares a commit with
+    return _Entry(run=run, subject=subject, kind=kind, data=_text(data))
+
+
 def _text(data: Mapping[str, Json]) -> str:
     # ASCII: a path that is not UTF-8 comes with lone surrogates, which SQLite would not take.
-    return json.dumps(data, separators=(",", ":"))
+    return json.dumps(dict(data), separators=(",", ":"))
 
 
 def _fact(row: tuple[int, float, str, str, str, str]) -> Fact:

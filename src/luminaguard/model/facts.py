@@ -60,7 +60,8 @@ KINDS: Mapping[str, str] = {
     "queued": "N. commit",
     "candidate": "N.M. try M in the queue of attempt N: commit, tree, base",
     "conflict": "N.M. base, paths: [path], hunks",
-    "checks": "N.M. ok, why, tree, seconds, cached, commands: [{command, exit_code, seconds}], log",
+    "checks": "N.M. ok, why, tree, seconds, cached, commands: [{command, exit_code, seconds}], log, "
+    "again: bool, the same tree once more, fingerprint: of the commands and the walls",
     "landing": "N.M. intent: candidate, tree, base",
     "landed": "commit, tree, base, files: [{path, added, removed}], checkouts: [text], attempt",
     "closing": "intent: pull_request",

@@ -218,22 +218,30 @@ def _decide(state: State, event: Event) -> Decision:
             return Decision(state=state)
         case Landed():
             return _next(state, Accepted(change=state.testing.change))
-        case Foundered():
-            return _next(state, Dropped(change=state.testing.change))
         case _ if state.is_withdrawn:
             return _next(state, Dropped(change=state.testing.change))
+        case _:
+            return _go_on(state, state.testing, event)
+
+
+def _go_on(
+    state: State, testing: Entry, answer: Composed | Clashed | Judged | BaseJudged | Moved | Foundered
+) -> Decision:
+    match answer:
         case Composed():
-            asked = Judge(changes=(state.testing.change,), candidate=event.candidate)
-            return Decision(state=replace(state, candidate=event.candidate), actions=(asked,))
+            asked = Judge(changes=(testing.change,), candidate=answer.candidate)
+            return Decision(state=replace(state, candidate=answer.candidate), actions=(asked,))
         case Clashed():
-            return _next(state, HandBack(change=state.testing.change, because=event.conflict))
+            return _next(state, HandBack(change=testing.change, because=answer.conflict))
         case Judged():
-            return _judged(state, state.testing, event.verdict)
+            return _judged(state, testing, answer.verdict)
         case BaseJudged():
-            return _base_judged(state, state.testing, event.verdict)
+            return _base_judged(state, testing, answer.verdict)
         case Moved():
             afresh = replace(state, candidate=None, first_red=None, red=None)
-            return Decision(state=afresh, actions=(Compose(changes=(state.testing.change,)),))
+            return Decision(state=afresh, actions=(Compose(changes=(testing.change,)),))
+        case Foundered():
+            return _next(state, Dropped(change=testing.change))
 
 
 def _enqueue(state: State, event: Enqueued) -> Decision:

@@ -80,7 +80,8 @@ def _conflict(fact: Fact) -> str:
 
 def _checks(fact: Fact) -> str:
     if not flag_at(fact.data, "ok"):
-        return because("checks red", text_at(fact.data, "why"))
+        said = "checks red again, on the same tree" if flag_at(fact.data, "again") else "checks red"
+        return because(said, text_at(fact.data, "why"))
     return "checks green " + ("(known for this tree)" if flag_at(fact.data, "cached") else f"in {_took(fact.data)}")
 
 

@@ -114,7 +114,7 @@ def _stopped(view: RunView) -> str:
             task.state.value,
             markdown(task.why) or "-",
             markdown(task.hold.who) if task.hold else "-",
-            code(task.hold.how) if task.hold else "-",
+            "; then ".join(map(code, task.hold.how.split("; then: "))) if task.hold else "-",
         ]
         for task in stopped
     ]

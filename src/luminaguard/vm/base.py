@@ -1,7 +1,7 @@
 """The seam of hypervisors: a configuration goes in, a running guest that answers comes out.
 
-Raises `HostFault` where this machine or the hypervisor cannot, `UserFault` where the configuration cannot be, `Transient`
-where a deadline passed.
+Raises `HostFault` where this machine or the hypervisor cannot, `UserFault` where the configuration cannot be,
+`Transient` where a deadline passed.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,7 +25,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A byte stream between the guest's `name` and the Unix socket `socket` of this machine, besides the agent's own."""
+    """A byte stream between `name` in the guest and the Unix socket `socket` here, besides the agent's own."""
 
     name: str
     socket: Path

@@ -71,6 +71,9 @@ class Workspaces(Protocol):
     async def discard(self, workspace: Workspace) -> None:
         """Remove the files; what was collected stays."""
 
+    async def remove(self, name: str) -> None:
+        """Discard the workspace of this name, where there is one."""
+
 
 def with_preparation(workspace: Workspace, argv: tuple[str, ...]) -> tuple[str, ...]:
     """Give the command line that prepares the tree, where that is still to be done, and then becomes `argv`."""

@@ -73,4 +73,8 @@ class CheckoutWorkspaces:
 
     async def discard(self, workspace: Workspace) -> None:
         """Remove what the workspace holds."""
-        await anyio.to_thread.run_sync(remove_folder, workspace.folder)
+        await self.remove(workspace.name)
+
+    async def remove(self, name: str) -> None:
+        """Discard the workspace of this name, where there is one."""
+        await anyio.to_thread.run_sync(remove_folder, self._folder / checked_name(name))

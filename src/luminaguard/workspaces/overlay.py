@@ -93,4 +93,8 @@ class OverlayWorkspaces:
 
     async def discard(self, workspace: Workspace) -> None:
         """Remove what the workspace holds; the snapshot under it stays for the next."""
-        await anyio.to_thread.run_sync(remove_folder, workspace.folder)
+        await self.remove(workspace.name)
+
+    async def remove(self, name: str) -> None:
+        """Discard the workspace of this name, where there is one."""
+        await anyio.to_thread.run_sync(remove_folder, self._folder / checked_name(name))

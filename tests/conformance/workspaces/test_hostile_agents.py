@@ -37,7 +37,8 @@ def planted(canary: Path) -> str:
     touch = f"touch '{canary}'"
     hooks = "pre-commit post-commit post-checkout post-merge post-index-change pre-auto-gc reference-transaction"
     return (
-        f"printf '#!/bin/sh\\n{touch}\\n' > /tmp/evil; chmod +x /tmp/evil; cp /tmp/evil evil; mkdir -p .git/hooks hooks;"
+        f"printf '#!/bin/sh\\n{touch}\\n' > /tmp/evil; chmod +x /tmp/evil; cp /tmp/evil evil;"
+        "mkdir -p .git/hooks hooks;"
         f"for hook in {hooks}; do cp /tmp/evil .git/hooks/$hook; cp /tmp/evil hooks/$hook; done;"
         "git config core.fsmonitor /workspace/evil; git config core.sshCommand /workspace/evil;"
         "git config core.pager /workspace/evil; git config core.editor /workspace/evil;"
@@ -223,32 +224,38 @@ def test_forged_objects_do_not_replace_the_repositorys(overlay_bench: Bench) -> 
     blob = overlay_bench.git("rev-parse", "HEAD:a")
     before = overlay_bench.git("cat-file", "-p", "HEAD:a")
     overlay_bench.work(
-        f"mkdir -p .git/objects/{blob[:2]}; python3 -c \"import zlib,sys; sys.stdout.buffer.write(zlib.compress(b'blob 4\\0evil'))\""
+        f"mkdir -p .git/objects/{blob[:2]};"
+        "python3 -c \"import zlib,sys; sys.stdout.buffer.write(zlib.compress(b'blob 4\\0evil'))\""
         f" > .git/objects/{blob[:2]}/{blob[2:]}; echo w > w; git add w; git commit -qm w; echo x >> a"
     )
     assert overlay_bench.git("cat-file", "-p", f"{head}:a") == before
     overlay_bench.git("fsck", "--strict")
 
 
-def test_a_replaced_collector_tool_cannot_name_a_commit_of_its_choice(overlay_bench: Bench, canary: Path) -> None:
-    # rev-parse of a hostile .git runs inside, and what it says is checked.
+def test_a_head_that_names_a_file_elsewhere_still_gives_the_work(overlay_bench: Bench, canary: Path) -> None:
     done = overlay_bench.work("echo 'ref: refs/heads/../../../../../etc/passwd' > .git/HEAD; echo w > w")
     assert overlay_bench.show(done.commit, "w") == "w"
 
 
-def test_ten_thousand_folders_deep_can_be_thrown_away(overlay_bench: Bench) -> None:
-    script = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\nopen('f', 'w').close()\nos.chmod('.', 0)"
+def test_thousands_of_folders_deep_can_be_thrown_away(overlay_bench: Bench) -> None:
+    script = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\nos.mknod('f')\nos.chmod('.', 0)"
     workspace = overlay_bench.create()
     overlay_bench.enter(workspace, f'python3 -c "{script}"')
     overlay_bench.discard(workspace)
     assert not workspace.folder.exists()
 
 
-def test_many_files_come_out_whole(overlay_bench: Bench) -> None:
-    script = "import os\nfor n in range(100_000):\n    if n % 1000 == 0: os.makedirs(f'm/{n}')\n    open(f'm/{n - n % 1000}/{n}', 'w').close()"
-    done = overlay_bench.work(f'python3 -c "{script}"', timeout_s=120)
+@pytest.mark.parametrize("count", [3000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_many_files_come_out_whole(overlay_bench: Bench, count: int) -> None:
+    script = (
+        "import os\n"
+        f"for n in range({count}):\n"
+        "    if n % 1000 == 0: os.makedirs(f'm/{n}')\n"
+        "    open(f'm/{n - n % 1000}/{n}', 'w').close()"
+    )
+    done = overlay_bench.work(f'python3 -c "{script}"', timeout_s=250)
     assert done.ended.exit_code == 0, done.log
-    assert len(overlay_bench.paths(done.commit)) == 100_002
+    assert len(overlay_bench.paths(done.commit)) == count + 2
 
 
 def test_a_refused_work_is_found_again_by_the_user(overlay_bench: Bench) -> None:
@@ -288,7 +295,7 @@ def test_no_file_of_the_home_or_of_the_repository_is_there(overlay_bench: Bench)
     other = overlay_bench.create(name="other")
     log = seen(
         overlay_bench,
-        f"for path in {' '.join(repr(str(path)) for path in [*paths, other.folder])}; do ls -d $path && echo FOUND; done",
+        f"for path in {' '.join(map(repr, map(str, [*paths, other.folder])))}; do ls -d $path && echo FOUND; done",
     )
     assert "FOUND" not in log
     log = seen(
@@ -311,10 +318,11 @@ def test_the_kernel_cannot_be_told_to_run_something(overlay_bench: Bench) -> Non
     before = Path("/proc/sys/kernel/core_pattern").read_bytes()
     log = seen(
         overlay_bench,
-        "find /proc -type f -writable -not -path '/proc/[0-9]*' 2>/dev/null; cat /proc/sys/kernel/core_pattern > /proc/sys/kernel/core_pattern && echo WRITTEN",
+        "find /proc -type f -writable -not -path '/proc/[0-9]*' 2>/dev/null; cd /proc/sys/kernel;"
+        "cat core_pattern > core_pattern && echo WRITTEN",
     )
     assert "WRITTEN" not in log
-    assert "/proc/sys" not in log.replace("cannot create /proc/sys", "")
+    assert "/proc/sys" not in log
     assert Path("/proc/sys/kernel/core_pattern").read_bytes() == before
 
 
@@ -405,7 +413,7 @@ def test_filling_the_disk_ends_the_program(overlay_bench: Bench) -> None:
 
 
 def test_files_that_no_path_can_name_are_counted_against_the_disk(overlay_bench: Bench) -> None:
-    script = "import os, time\nfor _ in range(60):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\nopen('f', 'w').write('x')\ntime.sleep(50)"
+    script = "import os, time\nfor _ in range(60):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\ntime.sleep(50)"
     ended, _ = limited(overlay_bench, f'python3 -c "{script}"', timeout_s=55)
     assert ended.cause == "disk"
 

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +11,9 @@ import anyio
 from rich.console import Console
 from rich.markdown import Markdown
 
-from luminaguard.app.demo import check_walls, differences, looks
-from luminaguard.app.demo_sample import make_sample
+from luminaguard.app.demo import differences, looks, open_sample
 from luminaguard.app.planning import make_plan
-from luminaguard.app.project import Project, open_project
+from luminaguard.app.project import Project
 from luminaguard.reports.json_report import report_json
 from luminaguard.reports.markdown import report_markdown
 from luminaguard.reports.plan_text import plan_table
@@ -46,14 +46,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the sample, work through its backlog, and say whether all went as it must."""
     printer = printer_for(options)
-    folder = make_sample(options.keep)
-    project = open_project(folder, flags={"isolation": options.isolation} if options.isolation else {})
-    check_walls(project)
-    return anyio.run(_show, project, folder, printer)
+    project = open_sample(options.keep, flags={"isolation": options.isolation} if options.isolation else {})
+    return anyio.run(_show, project, printer)
 
 
-async def _show(project: Project, folder: Path, printer: Printer) -> int:
-    printer.line(_WHAT)
+async def _show(project: Project, printer: Printer) -> int:
+    folder = project.places.root
+    for line in textwrap.wrap(_WHAT, width()):
+        printer.line(line)
     printer.line(f"In {folder}")
     printer.line()
     plan = (await make_plan(project)).plan
@@ -75,11 +75,13 @@ def _print_report(printer: Printer, view: RunView) -> None:
     if not sys.stdout.isatty():
         printer.line(text)
         return
+    text = clean(text).replace("<br>", ", ")  # rich drops the line ends of a table's cells
     has_colour = printer.wants_colour and shows_colour(sys.stdout)
-    Console(no_color=not has_colour, highlight=False).print(Markdown(clean(text), hyperlinks=False))
+    Console(no_color=not has_colour, highlight=False).print(Markdown(text, hyperlinks=False))
 
 
 def _print_end(printer: Printer, folder: Path, wrong: Sequence[str]) -> None:
+    printer.line()
     if wrong:
         printer.line(Styled("The demo did not go as it must:", Style.RED))
         for line in wrong:

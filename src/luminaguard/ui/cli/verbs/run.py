@@ -1,6 +1,8 @@
 """`luminaguard run`: plan, work, land, until everything is landed or held."""
 
 import argparse
+import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -37,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
     """Work, and tell of it as it happens."""
     if options.dry:
         return anyio.run(show_plan, options)
+    # Whoever asks us to end means what Ctrl-C means: let go of everything, and let the agents go on.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     project = open_project(options.repo, backlog=options.backlog, flags=typed_flags(options))
     return anyio.run(run_with_face, project, tuple(options.issues), printer_for(options))
 
@@ -61,6 +65,10 @@ async def work_with_face(project: Project, issues: tuple[str, ...], printer: Pri
     async with anyio.create_task_group() as group:
         screen = screen_for(printer)
 
+        def noticed(notices: Sequence[str]) -> None:
+            for notice in notices:
+                printer.note(f"note: {notice}")
+
         def began(read: Read) -> None:
             group.start_soon(screen.follow, read)
 
@@ -69,7 +77,7 @@ async def work_with_face(project: Project, issues: tuple[str, ...], printer: Pri
             views.append(run_view(read(0)))
 
         try:
-            worked = await work(project, Wanted(issues=issues, began=began, ended=ended))
+            worked = await work(project, Wanted(issues=issues, noticed=noticed, began=began, ended=ended))
         finally:
             screen.stop()
             group.cancel_scope.cancel()
