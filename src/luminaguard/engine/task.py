@@ -145,7 +145,7 @@ class Task:
                 await self._until_lifted()
                 continue
             try:
-                result = await self._attempt(await self._open_attempt())
+                result = await self._attempt(self._next_attempt())
             except Fault as fault:
                 how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
                 result = Hold(why=fault.message, who="you", how=how, group=GOES_ON)
@@ -181,16 +181,20 @@ class Task:
 
     # Attempts: the next one's fact is written with what went wrong before it, so that a replay begins there.
 
-    async def _open_attempt(self) -> int:
+    def _next_attempt(self) -> int:
+        """Number the attempt that is to be made, or gone on with."""
         last = self._book.last(self.id, "attempt")
         if last is None:
-            return await self._begin(1, why="first", feedback="", start=None)
-        retry, stop = self._book.last(self.id, "retry"), self._stop()
-        if retry is None or retry.seq < last.seq or stop is None or text(stop.data, "group") == GOES_ON:
-            return last.number
-        said = text(retry.data, "text")
-        feedback = f"{said}\n\n{text(stop.data, 'why')}\n{text(stop.data, 'log')}".strip()
-        return await self._begin(last.number + 1, why="person", feedback=feedback, start=self._work_so_far())
+            return 1
+        is_spent = self._book.get(self.id, f"again:{last.number}") is not None or self._asked_again() is not None
+        return last.number + 1 if is_spent else last.number
+
+    def _asked_again(self) -> Fact | None:
+        """Find a person's wish for another try that no attempt has followed yet."""
+        last, retry, stop = self._book.last(self.id, "attempt"), self._book.last(self.id, "retry"), self._stop()
+        if retry is None or stop is None or text(stop.data, "group") == GOES_ON:
+            return None
+        return retry if last is not None and retry.seq > last.seq else None
 
     def _work_so_far(self) -> Oid | None:
         for fact in reversed(self._book.all(self.id, "agent")):
@@ -198,15 +202,24 @@ class Task:
                 return Oid(str(fact.data["commit"]))
         return None
 
-    async def _begin(self, count: int, *, why: str, feedback: str, start: Oid | None) -> int:
+    async def _open(self, count: int) -> None:
+        """Fix where the attempt begins, on the target as it is now; what a replay finds written stays."""
         trunk = self._session.drivers.trunk
         target = await trunk.tip()
-        begin = start or await trunk.branch(self.branch) or target
+        begin = self._work_so_far() or await trunk.branch(self.branch) or target
         if await trunk.is_in(begin, target):
             begin = target
+        why, feedback = self._why(count)
         data: dict[str, Json] = {"start": begin, "target": target, "why": why, "feedback": feedback}
         await self._book.add(self.id, f"attempt:{count}", data)
-        return count
+
+    def _why(self, count: int) -> tuple[str, str]:
+        retry, stop = self._asked_again(), self._stop()
+        if retry is not None and stop is not None:
+            said = (text(retry.data, "text"), "", text(stop.data, "why"), text(stop.data, "log"))
+            return "person", "\n".join(said).strip()
+        again = self._book.get(self.id, f"again:{count - 1}")
+        return (text(again.data, "why"), text(again.data, "feedback")) if again is not None else ("first", "")
 
     async def _settle(self, result: Again | Hold) -> None:
         if isinstance(result, Hold):
@@ -216,8 +229,8 @@ class Task:
         lift = self._book.last(self.id, "retry")
         tried = sum(1 for fact in attempts if lift is None or fact.seq > lift.seq)
         if tried < self._session.policy.attempts:
-            count = attempts[-1].number + 1
-            await self._begin(count, why=result.why, feedback=result.feedback, start=self._work_so_far())
+            said: dict[str, Json] = {"why": result.why, "what": result.what, "feedback": result.feedback}
+            await self._book.add(self.id, f"again:{attempts[-1].number}", said)
             return
         times = "once" if tried == 1 else f"{tried} times"
         how = f"luminaguard logs {self.id}; then: luminaguard retry {self.id}"
@@ -253,23 +266,29 @@ class Task:
         return f"{what}\n\n{text(made, 'tail')}"
 
     async def _agent(self, count: int) -> Mapping[str, Json]:
-        placement = self._session.drivers.placement
-        order = self._order(count)
         fact = self._book.get(self.id, f"agent:{count}")
         if fact is None:
             async with self._session.slots.take(self._rank):
-                if self._is_over() or self._is_stopped():
-                    return {}
-                try:
-                    outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
-                except _NotWantedError:
-                    await placement.clean(order)
-                    return {}
-                fact = await self._book.add(self.id, f"agent:{count}", await self._outcome(order, outcome))
+                fact = await self._place(count)
         # Work that could not be brought out is nowhere but in its workspace.
-        if fact.data["commit"] is not None or not fact.data["refused"]:
+        if fact is not None and (fact.data["commit"] is not None or not fact.data["refused"]):
+            await self._session.drivers.placement.clean(self._order(count))
+        return {} if fact is None else fact.data
+
+    async def _place(self, count: int) -> Fact | None:
+        """Have the attempt made, with a slot held; None where a person does not want it any more."""
+        if self._is_over() or self._is_stopped():
+            return None
+        # Opened no sooner than this: what landed while it waited for a slot is in its base.
+        await self._open(count)
+        order = self._order(count)
+        placement = self._session.drivers.placement
+        try:
+            outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
+        except _NotWantedError:
             await placement.clean(order)
-        return fact.data
+            return None
+        return await self._book.add(self.id, f"agent:{count}", await self._outcome(order, outcome))
 
     async def _starting(self, count: int, k: int) -> None:
         # Whoever stopped it while its workspace was made found no agent to stop.

@@ -54,6 +54,7 @@ KINDS: Mapping[str, str] = {
     "agent": "N. ended: exited | timeout | lost | killed, exit_code, seconds, commit: oid | null, "
     "problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, "
     "output_tokens, usd",
+    "again": "N. attempt N came to nothing and another will follow: why, what, feedback",
     "published": "N. branch, commit, pull_request",
     "review": "N. ok, why, findings: [{severity, file, line, text}], grade, seconds",
     "approval_asked": "N. candidate, why",
