@@ -84,7 +84,7 @@ class LastRun:
         if stopped and stopped.data.get("group") == "trust" and not _last(facts, "released"):
             self._add(facts, "released", {"by": getpass.getuser()}, is_counted=False)
             return "its author is trusted for this issue"
-        if asked is None or (answer is not None and answer.seq > asked.seq) or _last(facts, "landed"):
+        if asked is None or (answer is not None and answer.seq > asked.seq) or _is_over(facts):
             raise UserFault(f"nothing of #{issue} waits for approval", hint="luminaguard problems")
         self._add(facts, "approved", {"by": getpass.getuser()})
         return "it may land"
@@ -96,6 +96,9 @@ class LastRun:
             UserFault: it has landed, or nothing of it was ever made.
         """
         facts = self._unlanded(issue)
+        if _last(facts, "attempt") is None:
+            name = facts[0].subject
+            raise UserFault(f"nothing was made for #{name} yet", hint=f"luminaguard cancel {name} takes it out")
         self._add(facts, "rejected", {"by": getpass.getuser(), "why": why})
 
     def retry(self, issue: str, text: str) -> None:

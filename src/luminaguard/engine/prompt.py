@@ -9,7 +9,7 @@ HEAD = """\
 You work on one issue of this repository, alone, in a checkout of your own (your working folder), on branch {branch}.
 Make the change that the issue asks for, with tests where the project has them, and commit it. What you leave
 uncommitted is committed for you. Do not push, do not touch other branches: landing is done for you.
-There is no network.
+There is no network. Rename folders with `mv` (`git mv` cannot, here).
 
 Your work is judged by these checks alone, run on the result merged with {target}:
 {checks}

@@ -1,0 +1,107 @@
+"""What a reviewer prints, whatever it is: findings, or a clear no answer; never an error."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luminaguard.gates.review import TEXT_CHARS, Answer, parse_answer
+from luminaguard.model.work import Finding, Severity
+
+GOOD = {"grade": "A", "findings": [{"severity": "high", "file": "a.py", "line": 3, "text": "no"}]}
+FOUND = Answer(grade="A", findings=(Finding(severity=Severity.HIGH, file="a.py", line=3, text="no"),))
+NONE_FOUND = Answer(grade="", findings=())
+
+PIECES = st.sampled_from([
+    '{"findings": [', "]}", "{", "}", "[", "]", '"', "\\", ",", ":", '{"severity": "low", "text": "x"}', "null", "1e999",
+    '{"findings": []}', "-", "\\ud800", "true", "\n", "```json", "9" * 5000, "NaN", '"findings"', "\0", "\udcff",
+])  # fmt: skip
+
+
+@given(st.lists(PIECES | st.text(max_size=20), max_size=30).map("".join))
+def test_nothing_that_is_printed_is_an_error(text: str) -> None:
+    answer = parse_answer(text)
+    assert answer is None or all(isinstance(it, Finding) and it.line >= 0 for it in answer.findings)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "findings": st.lists(
+                st.fixed_dictionaries({}, optional=dict.fromkeys(GOOD["findings"][0], JSON)), max_size=3
+            )
+        },
+        optional={"grade": JSON},
+    )
+)
+def test_no_value_of_a_field_is_an_error(found: dict[str, object]) -> None:
+    parse_answer(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GOOD),
+        f"I looked at it.\n\n```json\n{json.dumps(GOOD, indent=2)}\n```\n",
+        f'{{"findings": []}}\nOn a second look:\n{json.dumps(GOOD)}',
+        f'{json.dumps(GOOD)}\n{{"usage": {{"tokens": 3}}}} and some words {{not json}}',
+        f"if (x) {{ return; }} {json.dumps(GOOD)}",
+    ],
+    ids=["bare", "fenced", "last wins", "other objects behind", "braces before"],
+)
+def test_last_object_with_findings_is_the_answer(text: str) -> None:
+    assert parse_answer(text) == FOUND
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "looks good to me",
+        "[]",
+        '{"findings": "none"}',
+        '{"findings": [3]}',
+        '{"findings": [{"severity": "terrible", "text": "x"}]}',
+        '{"findings": [{"severity": "low"}]}',
+        '{"findings": [{"severity": ["low"], "text": "x"}]}',
+        '{"findings": [{"severity": "low", "text": 3}]}',
+        '{"findings": [',
+        '{"findings": []} then {"findings": [null]}',
+    ],
+)
+def test_malformed_answer_is_none(text: str) -> None:
+    assert parse_answer(text) is None
+
+
+def test_no_findings_is_an_answer() -> None:
+    assert parse_answer('{"findings": []}') == NONE_FOUND
+
+
+@pytest.mark.parametrize("line", [-1, "3", 3.5, None, True, [1]])
+def test_line_that_is_none_stands_for_the_file(line: object) -> None:
+    answer = parse_answer(json.dumps({"findings": [{"severity": "low", "text": "x", "line": line}]}))
+    assert answer is not None
+    assert answer.findings[0].line == 0
+    assert type(answer.findings[0].line) is int
+
+
+def test_endless_text_is_cut() -> None:
+    answer = parse_answer(json.dumps({"grade": "A" * 99, "findings": [{"severity": "low", "text": "x" * 99_999}]}))
+    assert answer is not None
+    assert (len(answer.grade), len(answer.findings[0].text)) == (8, TEXT_CHARS)
+
+
+@pytest.mark.parametrize("piece", ["{", '{"a":', "[", '{"findings":[', '"{'])
+def test_hostile_nesting_ends(piece: str) -> None:
+    began = time.process_time()
+    parse_answer(piece * (1024 * 1024 // len(piece)))
+    assert time.process_time() - began < 60, "it blocks the whole session while it lasts"

@@ -1,0 +1,69 @@
+"""Whole runs: a real repository, agents that are real programs, walls where this machine has them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from luminaguard.sandboxes.namespace import Namespace
+from stage import Stage, new_stage
+
+MUST_RUN = "LUMINAGUARD_MUST_RUN"
+
+
+def skip_or_fail(why: str) -> None:
+    """Skip with the reason; where the machine is meant to be able, fail with it."""
+    if os.environ.get(MUST_RUN):
+        pytest.fail(f"{MUST_RUN} is set, but {why}")
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def walls_missing(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """Why the level 'namespace' does not work here, or None."""
+    return Namespace(tmp_path_factory.mktemp("walls")).missing()
+
+
+@pytest.fixture
+def walls(walls_missing: str | None) -> str:
+    """The level 'namespace', or a skip that says why there is none."""
+    if walls_missing is not None:
+        skip_or_fail(f"isolation 'namespace' does not work here: {walls_missing}")
+    return "namespace"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path; pytest's own are long, and go with the test that filled them only much later."""
+    made = Path(tempfile.mkdtemp(prefix="scenario-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def stage_of(folder: Path) -> Iterator[Callable[[str], Stage]]:
+    """Make a repository with a backlog for an isolation level; whatever was started there is ended with the test."""
+    stages: list[Stage] = []
+
+    def make(isolation: str) -> Stage:
+        stages.append(new_stage(folder / f"repository-{len(stages)}", isolation=isolation))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.end_everything()
+
+
+@pytest.fixture
+def stage(stage_of: Callable[[str], Stage]) -> Stage:
+    """A repository without walls: agents may look at files of the test's, which holds and releases them so."""
+    return stage_of("none")
+
+
+@pytest.fixture
+def walled(stage_of: Callable[[str], Stage], walls: str) -> Stage:
+    """A repository whose agents and checks work behind walls."""
+    return stage_of(walls)
