@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import Literal
 
 import anyio
 
-from luminaguard.host import shim
 from luminaguard.host.limits import Limits, groups_for
 from luminaguard.host.locks import try_lock
+from luminaguard.host.nursery import NURSERY
 from luminaguard.model.faults import HostFault
 
 Cause = Literal["exited", "timeout", "cancelled", "output", "memory", "processes", "disk", "owner gone", "lost"]
@@ -138,9 +137,9 @@ def start(
             return
         try:
             if not (place / "result.json").exists():
-                spec = _spec(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes, owner_fd=owner_fd)
+                spec = _spec(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes)
                 (place / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-                pid = _spawn(place, [fd for fd in (lock, owner_fd) if fd >= 0])
+                pid = _spawn(place, lock=lock, owner=owner_fd)
                 (place / "pid").write_text(f"{pid}\n", encoding="ascii")
         finally:
             os.close(lock)
@@ -148,9 +147,7 @@ def start(
         raise HostFault(f"cannot start a program in {place}: {exc.strerror}", hint="is the disk full?") from exc
 
 
-def _spec(
-    place: Path, command: Command, *, timeout_s: float, stdin: Path | None, out_bytes: int, owner_fd: int
-) -> dict[str, object]:
+def _spec(place: Path, command: Command, *, timeout_s: float, stdin: Path | None, out_bytes: int) -> dict[str, object]:
     limits = command.limits
     groups = groups_for(f"luminaguard-{os.getpid()}-{place.parent.name}-{place.name}", limits)
     rlimits = {"RLIMIT_FSIZE": limits.file_bytes, "RLIMIT_CORE": 0}
@@ -170,31 +167,15 @@ def _spec(
         "grow": str(command.grow) if command.grow else "",
         "grow_bytes": limits.disk_bytes,
         "die_with_parent": command.die_with_parent,
-        "owner_fd": owner_fd,
     }
 
 
-def _spawn(place: Path, keep: list[int]) -> int:
-    # posix_spawn, not subprocess: the shim is meant to outlive us, and a Popen object complains when left behind.
-    for fd in keep:
-        os.set_inheritable(fd, True)  # noqa: FBT003 the standard library takes it by position
+def _spawn(place: Path, *, lock: int, owner: int) -> int:
     log = os.open(place / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        return os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-I", "-S", shim.__file__, str(place)],
-            {},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, null, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-            ],
-            setsid=True,
-        )
+        return NURSERY.start(place, lock=lock, log=log, owner=owner)
     finally:
         os.close(log)
-        os.close(null)
 
 
 async def wait(place: Path) -> Ended:

@@ -1,8 +1,8 @@
 """The small parent of every enclosed program: it outlives the orchestrator, and nothing outlives it.
 
-Run as a script, `python -I -S shim.py PLACE`, so it imports only what starts quickly. PLACE is a folder with a
-`spec.json` (see `host.detached.Spec`); the shim writes the program's output to `log` (and its standard output apart to
-`out` where asked), bounds time, output, memory, processes and disk, and at the end renames `result.json` into place.
+Forked by the nursery, `python -I -S shim.py`, for one place after the other. A place is a folder with a `spec.json`
+(see `host.detached.start`); the shim writes the program's output to `log` (and its standard output apart to `out` where
+asked), bounds time, output, memory, processes and disk, and at the end renames `result.json` into place.
 The open lock that it inherits is its sign of life: whoever can take the lock knows that no shim is left.
 """
 
@@ -13,13 +13,16 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 import time
+from typing import Any
 
 GRACE_S = 5.0
 LOOK_EVERY_S = 1.0
 CHUNK = 65536
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+LIBC: list[Any] = []
 DISK_LEFT_BYTES = 256 * 1024 * 1024
 
 
@@ -62,8 +65,40 @@ class Log:
         os.close(self.file)
 
 
-def main(place: str) -> int:
-    """Run what PLACE/spec.json says; exit 0 when the result is written."""
+def nursery() -> int:
+    """Fork a shim for each place that comes in on standard input, a socket, until its other end is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the shims: the kernel is to bury them
+    load_libc()
+    with socket.socket(fileno=0) as asked:
+        while True:
+            message, fds, _, _ = socket.recv_fds(asked, 65536, 3)
+            if not message:
+                return 0
+            child = os.fork()
+            if not child:
+                os._exit(forked(asked, os.fsdecode(message), fds))
+            for fd in fds:
+                os.close(fd)
+            asked.send(b"%d" % child)
+
+
+def forked(asked: socket.socket, place: str, fds: list[int]) -> int:
+    """Be the shim of a place; `fds` are its lock, its log, and the owner's pipe where it is to end with its owner."""
+    os.setsid()
+    asked.detach()
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(fds[1], 2)
+    os.close(fds[1])
+    try:
+        return main(place, fds[2] if len(fds) > 2 else -1)
+    except BaseException:  # noqa: BLE001 the shim's own edge: what went wrong with it is to be read in its log
+        sys.excepthook(*sys.exc_info())
+        return 1
+
+
+def main(place: str, owner: int) -> int:
+    """Run what PLACE/spec.json says; 0 when the result is written. `owner` is a pipe's read end, or -1."""
     with open(os.path.join(place, "spec.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123 pathlib costs 6 ms
         spec = json.load(file)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -81,14 +116,16 @@ def main(place: str) -> int:
     if apart_in >= 0:
         os.close(apart_in)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-    result = watch(spec, place, child, began, wake, merged, apart, groups)
+    result = watch(spec, place, child, began, owner, wake, merged, apart, groups)
     empty(groups)
     result["seconds"] = time.monotonic() - began
     temporary = os.path.join(place, "result.tmp")  # noqa: PTH118
     with open(temporary, "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(result, file)
-        file.flush()
-        os.fsync(file.fileno())
+        if owner < 0:
+            # Only what goes on without its owner is looked for after a power cut.
+            file.flush()
+            os.fsync(file.fileno())
     os.rename(temporary, os.path.join(place, "result.json"))  # noqa: PTH104, PTH118
     remove(groups)
     return 0
@@ -196,6 +233,7 @@ def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: ap
     place: str,
     child: int,
     began: float,
+    owner: int,
     wake: int,
     merged: int,
     apart: int,
@@ -208,7 +246,6 @@ def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: ap
         out = os.open(os.path.join(place, "out"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)  # noqa: PTH118
     out_room = spec["out_bytes"]
     deadline = began + spec["timeout_s"]
-    owner = spec["owner_fd"]
     cause, asked_at, killed = "exited", 0.0, False
     status: int | None = None
     peak = 0
@@ -264,12 +301,18 @@ def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: ap
     return {"cause": cause, "exit_code": os.waitstatus_to_exitcode(status), "max_rss_bytes": peak}
 
 
-def prctl(option: int, value: int) -> None:
-    """Ask the kernel for something that Python has no name for; nothing where it is not Linux."""
+def load_libc() -> None:
+    """Load what `prctl` needs, once for all that are forked."""
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415 not on the way of what only imports this module
 
-        ctypes.CDLL(None).prctl(option, value)
+        LIBC.append(ctypes.CDLL(None))
+
+
+def prctl(option: int, value: int) -> None:
+    """Ask the kernel for something that Python has no name for; nothing where it is not Linux."""
+    for libc in LIBC:
+        libc.prctl(option, value)
 
 
 def end_orphans() -> None:
@@ -407,4 +450,4 @@ def over_in_group(groups: list[str]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(nursery())

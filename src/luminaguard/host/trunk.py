@@ -156,6 +156,10 @@ class Trunk:
         """Tell whether `older` is in the history of `newer`."""
         return older == newer or await self.git.is_ancestor(older, newer)
 
+    async def is_related(self, one: Oid, other: Oid) -> bool:
+        """Tell whether two commits have a commit of their histories in common."""
+        return (await self.git.run("merge-base", one, other, ok=(0, 1))).exit_code == 0
+
     async def branch(self, name: str) -> Oid | None:
         """Give the tip of a work branch, None where there is none."""
         return await self.git.commit_of(f"refs/heads/{name}")
