@@ -77,6 +77,9 @@ class LineTrunk:
     async def is_in(self, older: Oid, newer: Oid) -> bool:
         return older in self.history
 
+    async def is_related(self, one: Oid, other: Oid) -> bool:
+        return True
+
     async def fork(self, one: Oid, other: Oid) -> Oid:
         return other
 

@@ -1,13 +1,12 @@
 """What a reviewer prints, whatever it is: findings, or a clear no answer; never an error."""
 
 import json
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luminaguard.gates.review import TEXT_CHARS, Answer, parse_answer
+from luminaguard.gates.review import ANSWER_BYTES, MOST_BEGINS, TEXT_CHARS, Answer, parse_answer
 from luminaguard.model.work import Finding, Severity
 
 GOOD = {"grade": "A", "findings": [{"severity": "high", "file": "a.py", "line": 3, "text": "no"}]}
@@ -15,7 +14,7 @@ FOUND = Answer(grade="A", findings=(Finding(severity=Severity.HIGH, file="a.py",
 NONE_FOUND = Answer(grade="", findings=())
 
 PIECES = st.sampled_from([
-    '{"findings": [', "]}", "{", "}", "[", "]", '"', "\\", ",", ":", '{"severity": "low", "text": "x"}', "null", "1e999",
+    '{"findings": [', "]}", "{", "}", "[", "]", '"', "\\", ",", ":", '{"severity": "low", "text": "x"}', "null", "1e9",
     '{"findings": []}', "-", "\\ud800", "true", "\n", "```json", "9" * 5000, "NaN", '"findings"', "\0", "\udcff",
 ])  # fmt: skip
 
@@ -23,7 +22,7 @@ PIECES = st.sampled_from([
 @given(st.lists(PIECES | st.text(max_size=20), max_size=30).map("".join))
 def test_nothing_that_is_printed_is_an_error(text: str) -> None:
     answer = parse_answer(text)
-    assert answer is None or all(isinstance(it, Finding) and it.line >= 0 for it in answer.findings)
+    assert answer is None or all(it.line >= 0 for it in answer.findings)
 
 
 JSON = st.recursive(
@@ -100,8 +99,23 @@ def test_endless_text_is_cut() -> None:
     assert (len(answer.grade), len(answer.findings[0].text)) == (8, TEXT_CHARS)
 
 
-@pytest.mark.parametrize("piece", ["{", '{"a":', "[", '{"findings":[', '"{'])
-def test_hostile_nesting_ends(piece: str) -> None:
-    began = time.process_time()
-    parse_answer(piece * (1024 * 1024 // len(piece)))
-    assert time.process_time() - began < 60, "it blocks the whole session while it lasts"
+@pytest.mark.parametrize("piece", ["{", '{"a":', "[", '{"findings":[', '"{', '{"a":1,"b":', "{9" + "9" * 5000])
+def test_hostile_nesting_costs_no_more_than_its_share(piece: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+    real = json.JSONDecoder.raw_decode
+
+    def counted(self: json.JSONDecoder, text: str, at: int = 0) -> object:
+        nonlocal tries
+        tries += 1
+        return real(self, text, at)
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
+    assert parse_answer(piece * (ANSWER_BYTES // len(piece)) + '"findings"') is None
+    assert tries <= MOST_BEGINS
+
+
+def test_answer_of_a_thousand_findings_is_read() -> None:
+    many = {"findings": [{"severity": "low", "file": "{a}.py", "line": n, "text": "{" * 100} for n in range(1000)]}
+    answer = parse_answer("words {\n" * 1000 + json.dumps(many))
+    assert answer is not None
+    assert len(answer.findings) == 1000

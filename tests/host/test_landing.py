@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -197,7 +198,9 @@ def picture(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("block", WAYS_TO_BLOCK, ids=lambda block: block.__name__)
-def test_checkout_with_something_in_the_way_is_left_alone_and_said_so(checked_out: Repository, block) -> None:  # type: ignore[no-untyped-def]
+def test_checkout_with_something_in_the_way_is_left_alone_and_said_so(
+    checked_out: Repository, block: Callable[[Repository], None]
+) -> None:
     candidate = checked_out.candidate(CHANGE)
     block(checked_out)
     branch, before = checked_out.rev("main"), picture(checked_out.root)

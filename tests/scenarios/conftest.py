@@ -1,24 +1,14 @@
 """Whole runs: a real repository, agents that are real programs, walls where this machine has them."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from stage import Stage, new_stage, skip_or_fail
 
 from luminaguard.sandboxes.namespace import Namespace
-from stage import Stage, new_stage
-
-MUST_RUN = "LUMINAGUARD_MUST_RUN"
-
-
-def skip_or_fail(why: str) -> None:
-    """Skip with the reason; where the machine is meant to be able, fail with it."""
-    if os.environ.get(MUST_RUN):
-        pytest.fail(f"{MUST_RUN} is set, but {why}")
-    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")

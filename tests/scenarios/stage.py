@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from luminaguard.forges.store import TrackerStore
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.facts import Fact
 from luminaguard.model.ids import IssueId
 
+MUST_RUN = "LUMINAGUARD_MUST_RUN"
 WAIT_S = 60.0
 LOOK_S = 0.01
 Ran = subprocess.CompletedProcess[str]
@@ -90,7 +93,9 @@ run = {json.dumps(list(checks))}
     def say(self, *words: str) -> Ran:
         """Type a command and wait for its end."""
         argv = (sys.executable, "-m", "luminaguard", *words)
-        return subprocess.run(argv, cwd=self.root, env=self.env, text=True, capture_output=True, check=False, timeout=240)
+        return subprocess.run(
+            argv, cwd=self.root, env=self.env, text=True, capture_output=True, check=False, timeout=240
+        )
 
     def run(self, *words: str) -> Ran:
         return self.say("run", *words)
@@ -165,14 +170,21 @@ run = {json.dumps(list(checks))}
 
     def processes(self) -> Iterator[tuple[int, str]]:
         """Every process that works in this repository: its id and its command line."""
-        mark = os.fsencode(self.root)
         for folder in Path("/proc").iterdir():
-            if not folder.name.isdigit() or int(folder.name) == os.getpid():
-                continue
-            with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes()
-                if words and (mark in words or mark in (folder / "environ").read_bytes()):
-                    yield int(folder.name), words.replace(b"\0", b" ").decode(errors="replace")
+            if folder.name.isdigit() and int(folder.name) != os.getpid() and self._is_ours(folder):
+                with contextlib.suppress(OSError):
+                    words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    yield int(folder.name), words
+
+    def _is_ours(self, process: Path) -> bool:
+        # A shim shows in what it holds open, a program in its words or its environment. A dead one has no words.
+        mark = os.fsencode(self.root)
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes()
+            if words and (mark in words or mark in (process / "environ").read_bytes()):
+                return True
+            return bool(words) and any(mark in os.fsencode(fd.readlink()) for fd in (process / "fd").iterdir())
+        return False
 
     def end_everything(self) -> None:
         """End what a failed test left running."""
@@ -218,7 +230,10 @@ run = {json.dumps(list(checks))}
 
     def _must_be_tidy(self) -> None:
         fsck = subprocess.run(
-            ("git", "-C", str(self.root), "fsck", "--full", "--no-dangling"), env=self.env, capture_output=True, check=False
+            ("git", "-C", str(self.root), "fsck", "--full", "--no-dangling"),
+            env=self.env,
+            capture_output=True,
+            check=False,
         )
         assert (fsck.returncode, fsck.stdout) == (0, b""), fsck
         assert [str(path) for path in (self.root / ".git").rglob("*.lock")] == []
@@ -239,6 +254,13 @@ run = {json.dumps(list(checks))}
         said = sum(line.startswith("start ") for log in self.logs(issue) for line in log)
         assert said <= len(self.facts(issue, "placed"))
         return said
+
+
+def skip_or_fail(why: str) -> None:
+    """Skip with the reason; where the machine is meant to be able, fail with it."""
+    if os.environ.get(MUST_RUN):
+        pytest.fail(f"{MUST_RUN} is set, but {why}")
+    pytest.skip(why)
 
 
 def new_stage(root: Path, *, isolation: str) -> Stage:

@@ -51,9 +51,7 @@ def prepared(stage: Stage, count: int, *, seed: int) -> list[str]:
 def kill_after(stage: Stage, session: subprocess.Popen[str], *, facts: int, seconds: float) -> bool:
     """Kill a session when it has written so many facts, and a moment later; False where it ended by itself."""
     before = len(stage.facts())
-    stage.wait_for(
-        f"{facts} facts more", lambda: session.poll() is not None or len(stage.facts()) >= before + facts
-    )
+    stage.wait_for(f"{facts} facts more", lambda: session.poll() is not None or len(stage.facts()) >= before + facts)
     time.sleep(seconds)  # not to wait for anything: the random moment of the kill
     if session.poll() is None:
         session.kill()

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 import pytest
-
 from stage import Stage
 
 AGENT = r'''
@@ -71,9 +70,13 @@ def seed(walled: Stage) -> Stage:
         }
     )
     walled.set_up(agent=AGENT, checks=CHECKS, settings=SETTINGS)
-    walled.issue("152", "Cross-Platform VM Research", "Write docs/architecture/cross-platform-research.md", kind="research")
+    walled.issue(
+        "152", "Cross-Platform VM Research", "Write docs/architecture/cross-platform-research.md", kind="research"
+    )
     walled.issue("154", "Platform-Agnostic VM Abstraction Layer", "A module hypervisor/backend.py", kind="design")
-    walled.issue("155", "Implement macOS VM Backend", "Depends on #154. Write hypervisor/apple.py", kind="implementation")
+    walled.issue(
+        "155", "Implement macOS VM Backend", "Depends on #154. Write hypervisor/apple.py", kind="implementation"
+    )
     return walled
 
 

@@ -88,6 +88,7 @@ async def work(
         planned = await make_plan(project, wanted.issues)
         going_on = _run_to_go_on(journal, project)
         if going_on is None and not planned.plan.issues:
+            await project.trunk.catch_up()
             return Worked(run=None, is_done=True)
         run = going_on or _new_run()
         wired = await _wire(project, journal)
@@ -126,9 +127,13 @@ def _run_to_go_on(journal: SqliteJournal, project: Project) -> RunId | None:
 
 
 def is_unfinished(facts: Sequence[Fact]) -> bool:
-    """Tell whether something of a run still waits: an issue that is neither closed nor cancelled."""
+    """Tell whether something of a run still waits: an issue that is neither closed nor cancelled, or the proof."""
     waiting: set[str] = set()
     for fact in facts:
+        if fact.name == "session" or (fact.name == "session_ended" and fact.data["outcome"] == "interrupted"):
+            waiting.add(RUN)
+        elif fact.name == "session_ended":
+            waiting.discard(RUN)
         if fact.name in ("planned", "retry"):
             waiting.add(fact.subject)
         elif fact.name in ("closed", "cancelled"):

@@ -70,6 +70,9 @@ class Trunk(Protocol):
     async def is_in(self, older: Oid, newer: Oid) -> bool:
         """Tell whether `older` is in the history of `newer`."""
 
+    async def is_related(self, one: Oid, other: Oid) -> bool:
+        """Tell whether two commits have a commit of their histories in common."""
+
     async def branch(self, name: str) -> Oid | None:
         """Give the tip of a work branch, None where there is none."""
 

@@ -9,7 +9,7 @@ import anyio
 from luminaguard.engine.base import Drivers, Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.lander import Lander
-from luminaguard.engine.record import issue_json, number, texts
+from luminaguard.engine.record import issue_json, number, text, texts
 from luminaguard.engine.slots import Movement, Slots
 from luminaguard.engine.task import Session, Task
 from luminaguard.engine.verify import verify
@@ -74,9 +74,18 @@ async def _open(book: Book, request: Request) -> tuple[IssueId, ...]:
                 group.start_soon(book.add, subject, f"cancelled:{count}", {"by": "the tracker: it is closed there"})
     asked = {it.issue.id for it in request.plan.issues}
     asked |= _needs_of(book, asked)
-    # What landed and was not yet written down as closed: the tracker may know it as closed already.
-    asked |= {IssueId(it) for it in book.subjects() if book.get(it, "landed") and not book.get(it, "closed")}
+    asked |= {IssueId(it) for it in book.subjects() if book.get(it, "landed") and not _is_proven(book, it)}
     return tuple(sorted(asked, key=natural))
+
+
+def _is_proven(book: Book, subject: str) -> bool:
+    """Tell whether what landed is closed, and verified by a session that came to its end.
+
+    The tracker may know an issue as closed before we have written it down, and then nobody plans it any more.
+    """
+    last = book.last(RUN, "session", "session_ended")
+    was_cut_short = last is not None and (last.name == "session" or text(last.data, "outcome") == "interrupted")
+    return book.get(subject, "closed") is not None and not was_cut_short
 
 
 def _needs_of(book: Book, issues: set[IssueId]) -> set[IssueId]:

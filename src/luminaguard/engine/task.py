@@ -250,8 +250,9 @@ class Task:
         commit = text(made, "commit") or (start if start != target else "")
         if problem := text(made, "problem"):
             return Again(why="retry", what=problem, feedback=self._log(problem, made), has_work=bool(commit))
-        if not commit:
-            what = f"nothing changed: the agent {said_of(made)} and left no commit and no change"
+        if not commit or (text(made, "commit") and not made["files"]):
+            left = "left commits that change nothing" if commit else "left no commit and no change"
+            what = f"nothing changed: the agent {said_of(made)} and {left}"
             return Again(why="retry", what=what, feedback=self._log(what, made), has_work=False)
         change = Change(issue=self.id, attempt=count, commit=Oid(commit), title=self.issue.title)
         await self._publish(change)
@@ -286,7 +287,9 @@ class Task:
         try:
             outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
         except _NotWantedError:
-            await placement.clean(order)
+            # What a start that was lost has left is nowhere but in the workspace.
+            if not any(fact.number == count for fact in self._book.all(self.id, "placed")):
+                await placement.clean(order)
             return None
         return await self._book.add(self.id, f"agent:{count}", await self._outcome(order, outcome))
 
@@ -328,16 +331,19 @@ class Task:
 
     async def _outcome(self, order: Order, outcome: Outcome) -> dict[str, Json]:
         trunk = self._session.drivers.trunk
-        commit, files = outcome.commit, tuple[FileChange, ...]()
+        commit, files, is_alien = outcome.commit, tuple[FileChange, ...](), False
         if commit is not None:
-            files = await trunk.files(order.start.merge or order.start.commit, commit)
+            base = order.start.merge or order.start.commit
+            files = await trunk.files(base, commit)
+            is_alien = not await trunk.is_related(commit, base)
+        alien = f"its commits share no history with '{self._session.policy.target}'" if is_alien else None
         return {
             "ended": outcome.ended,
             "exit_code": outcome.exit_code,
             "seconds": outcome.seconds,
             "commit": commit,
-            "problem": outcome.problem,
-            "refused": outcome.refused,
+            "problem": outcome.problem or alien,
+            "refused": outcome.refused or is_alien,
             "committed_for_agent": outcome.committed_for_agent,
             "files": files_json(files),
             "log": outcome.log,

@@ -1,8 +1,8 @@
 """An agent's review as a gate: it reads the change behind walls of its own and answers with findings."""
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ DIFF_BYTES = 256 * 1024
 ANSWER_BYTES = 1024 * 1024
 TEXT_CHARS = 2000
 TRIES = 2
+BEGIN = re.compile(r'\{(?=\s*")')
+MOST_BEGINS = 200
 ASK = """\
 You review one change before it may land. Read the diff; the whole tree is your working folder. Judge whether the change
 does what the issue asks, correctly and safely. Run nothing that needs a network.
@@ -130,24 +132,17 @@ class Answer:
 
 def parse_answer(text: str) -> Answer | None:
     """Read the last JSON object of a text that has `findings`; None where there is none of the asked-for form."""
-    for found in reversed(list(_objects(text))):
+    decoder = json.JSONDecoder()
+    begins = [match.start() for match in BEGIN.finditer(text, 0, text.rfind('"findings"') + 1)]
+    # Bounded, as the text is untrusted: each of a megabyte of braces would cost a look at the whole megabyte.
+    for at in reversed(begins[-MOST_BEGINS:]):
+        try:
+            found, _ = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            continue
         if isinstance(found.get("findings"), list):
             return _answer(found)
     return None
-
-
-def _objects(text: str) -> Iterator[dict[str, object]]:
-    decoder = json.JSONDecoder()
-    at = text.find("{")
-    while at >= 0:
-        try:
-            found, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            end = at + 1
-        else:
-            if isinstance(found, dict):
-                yield found
-        at = text.find("{", end)
 
 
 def _answer(found: dict[str, object]) -> Answer | None:

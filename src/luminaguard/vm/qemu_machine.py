@@ -1,0 +1,236 @@
+"""One QEMU process with a guest in it: started behind its walls, spoken to, ended with all that belongs to it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from luminaguard.model.faults import HostFault, Transient, UserFault
+from luminaguard.vm.base import SpawnedFrom, VmConfig
+from luminaguard.vm.guest_vm import Guest, linked
+from luminaguard.vm.jail import Bind, jailed
+from luminaguard.vm.qemu_command import Boot, Ends, Hardware, Memory, arguments
+from luminaguard.vm.qmp import Qmp
+from luminaguard.vm.running import Place
+
+END_WITHIN_S = 10.0
+LOG_BYTES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """All that a QEMU process is started from. Paths in `hardware`, `memory` and `boot` are those inside the jail.
+
+    `state` is an open file that the process inherits to begin from.
+    """
+
+    program: Path
+    bwrap: Path | None
+    hardware: Hardware
+    memory: Memory
+    boot: Boot | None
+    binds: tuple[Bind, ...]
+    config: VmConfig
+    state: int = -1
+
+
+@dataclass(slots=True, kw_only=True)
+class Sockets:
+    """Both ends of everything between us and QEMU, until it is started."""
+
+    ours: dict[str, socket.socket] = field(default_factory=dict)
+    theirs: dict[str, socket.socket] = field(default_factory=dict)
+
+    def pair(self, name: str) -> None:
+        """Make a pair."""
+        self.ours[name], self.theirs[name] = socket.socketpair()
+
+    def connect(self, name: str, path: Path) -> None:
+        """Connect to a socket of somebody else's for QEMU to use.
+
+        Raises:
+            UserFault: nobody listens there.
+        """
+        sock = self.theirs[name] = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(str(path))
+        except OSError as exc:
+            raise UserFault(
+                f"nobody listens at {path}, for the channel '{name}': {exc.strerror}", hint="listen there first"
+            ) from None
+
+    def close(self, *, ours: bool) -> None:
+        """Close QEMU's ends, and ours too."""
+        for sock in [*self.theirs.values(), *(self.ours.values() if ours else ())]:
+            sock.close()
+
+
+class Machine:
+    """The process and its guest. `Machine.begin` makes one."""
+
+    def __init__(self, start: Start, place: Place, began: float) -> None:
+        self.start_of = start
+        self._place = place
+        self._began = began
+        self._process: subprocess.Popen[bytes] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._info = -1
+        self.pid = 0
+        self.spawned_from: SpawnedFrom = "boot"
+        self.spawn_time_ms = 0.0
+        self.guest: Guest
+        self.qmp: Qmp
+
+    @property
+    def id(self) -> str:
+        """Its name, unique on this machine."""
+        return self._place.id
+
+    @property
+    def folder(self) -> Path:
+        """Its own folder, gone with it."""
+        return self._place.folder
+
+    @classmethod
+    async def begin(cls, start: Start, *, began: float) -> "Machine":
+        """Start QEMU. The guest is not asked anything yet.
+
+        `began` is when the caller was asked for it, by `time.monotonic`.
+
+        Raises:
+            HostFault: it cannot be started.
+            UserFault: nobody listens at a channel's socket.
+        """
+        machine = cls(start, Place(), began)
+        try:
+            await machine._begin()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await machine.stop()
+            raise
+        return machine
+
+    async def _begin(self) -> None:
+        sockets = Sockets()
+        try:
+            sockets.pair("agent")
+            sockets.pair("qmp")
+            for channel in self.start_of.config.channels:
+                sockets.connect(f"channel {channel.name}", channel.socket)
+            self._launch(sockets)
+        except BaseException:
+            sockets.close(ours=True)
+            raise
+        sockets.close(ours=False)
+        self.guest = await linked(sockets.ours["agent"], self.start_of.config.environment, self._complaint)
+        sockets.ours["qmp"].setblocking(False)  # noqa: FBT003 the standard library takes it by position
+        self.qmp = Qmp(sockets.ours["qmp"])
+        await self.qmp.open()
+        self._timer = asyncio.get_running_loop().call_later(self.start_of.config.deadline_s, self._expire)
+
+    def _launch(self, sockets: Sockets) -> None:
+        start = self.start_of
+        channels = tuple(sockets.theirs[f"channel {one.name}"].fileno() for one in start.config.channels)
+        ends = Ends(agent=sockets.theirs["agent"].fileno(), qmp=sockets.theirs["qmp"].fileno(), channels=channels)
+        self._info, info = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        argv = [str(start.program), *arguments(start.hardware, start.memory, ends, boot=start.boot)]
+        command = jailed(start.bwrap, argv, start.binds, pid_fd=info, kvm=start.hardware.accelerator.name == "kvm")
+        keep = [ends.agent, ends.qmp, *channels, info, *([start.state] if start.state >= 0 else [])]
+        try:
+            with (self.folder / "qemu.log").open("wb") as log:
+                # On this thread: the kernel ends QEMU when the thread that started it does, and workers come and go.
+                self._process = subprocess.Popen(
+                    command.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=keep,
+                    preexec_fn=command.preexec,  # noqa: PLW1509 one system call, where there is no bubblewrap
+                    env={},
+                )
+        except OSError as exc:
+            raise HostFault(f"QEMU cannot be started: {exc.strerror}", hint=f"is {start.program} whole?") from exc
+        finally:
+            os.close(info)
+
+    def _complaint(self) -> str:
+        with contextlib.suppress(OSError):
+            return (self.folder / "qemu.log").read_bytes()[-LOG_BYTES:].decode(errors="replace").strip()
+        return ""
+
+    def answered(self, spawned_from: SpawnedFrom) -> None:
+        """Take note that the guest has answered for the first time: now others may find it."""
+        self.spawn_time_ms = (time.monotonic() - self._began) * 1000
+        self.spawned_from = spawned_from
+        self.pid = self._pid()
+        self._place.write(pid=self.pid, hypervisor="qemu", spawned_from=spawned_from)
+
+    def handed_out(self, spawned_from: SpawnedFrom, *, began: float) -> None:
+        """Take note that somebody else has it now, whose call began then."""
+        self.spawn_time_ms = (time.monotonic() - began) * 1000
+        self.spawned_from = spawned_from
+
+    def _pid(self) -> int:
+        assert self._process is not None
+        try:
+            return int(json.loads(os.read(self._info, 4096))["child-pid"])
+        except (OSError, ValueError, KeyError):
+            return self._process.pid  # no bubblewrap in between
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its guest can still be spoken to."""
+        return self._process is not None and self._process.poll() is None and self.guest.link.fault is None
+
+    def _expire(self) -> None:
+        limit = self.start_of.config.deadline_s
+        self.guest.link.end(Transient(f"the guest's time is over: {limit:g} s", hint="give it a longer deadline_s"))
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        pid = self.pid or self._pid()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if pid == self._process.pid:
+            return
+        with contextlib.suppress(OSError):  # bubblewrap's own process ends when QEMU has; before it began, it is all
+            os.kill(pid, 0)
+            return
+        self._process.kill()
+
+    async def stop(self) -> None:
+        """End it at once and remove all that belongs to it. A second call does nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if hasattr(self, "guest"):
+            self.guest.link.end(HostFault(f"the guest {self.id} was stopped", hint="spawn another one"))
+        if hasattr(self, "qmp"):
+            self.qmp.close()
+        self._kill()
+        if self._process is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._reap)
+        if self._info >= 0:
+            os.close(self._info)
+            self._info = -1
+        self._place.close()
+
+    def _reap(self) -> None:
+        assert self._process is not None
+        try:
+            self._process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(END_WITHIN_S)

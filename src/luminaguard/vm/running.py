@@ -1,0 +1,148 @@
+"""The virtual machines of this user that run now: a folder for each, locked by the process that owns it.
+
+A lock that nobody holds is that of an owner who was killed. The hypervisor died with them, or is ended here.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from luminaguard.host.locks import try_lock
+from luminaguard.model.faults import HostFault
+from luminaguard.vm.places import cache_folder
+
+ID_PREFIX = "vm-"
+NEW_PREFIX = ".new-"
+NEW_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A virtual machine as its folder tells. `pid` 0: not known yet. `began`: seconds since the epoch."""
+
+    id: str
+    pid: int
+    owner: int
+    hypervisor: str
+    spawned_from: str
+    began: float
+    is_orphan: bool
+
+
+class Place:
+    """The folder of one virtual machine, ours as long as we live."""
+
+    def __init__(self) -> None:
+        """Make it.
+
+        Raises:
+            HostFault: it cannot be made.
+        """
+        self.id = ID_PREFIX + secrets.token_hex(6)
+        home = cache_folder("running")
+        new = home / (NEW_PREFIX + self.id)
+        try:
+            new.mkdir(mode=0o700)
+            lock = try_lock(new / "lock")
+            assert lock is not None
+            self._lock = lock
+            self.folder = home / self.id
+            new.rename(self.folder)
+        except OSError as exc:
+            raise HostFault(f"cannot make a folder in {home}: {exc.strerror}", hint="is the disk full?") from exc
+
+    def write(self, *, pid: int, hypervisor: str, spawned_from: str) -> None:
+        """Say what runs here."""
+        said = {
+            "pid": pid,
+            "started": started(pid),
+            "owner": os.getpid(),
+            "hypervisor": hypervisor,
+            "spawned_from": spawned_from,
+            "began": time.time(),
+        }
+        (self.folder / "vm.json").write_text(json.dumps(said), encoding="utf-8")
+
+    def close(self) -> None:
+        """Remove it."""
+        if self._lock >= 0:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def started(pid: int) -> str:
+    """Give when a process began, as its system counts; "" where that cannot be told. A pid alone may be another's."""
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+    return ""
+
+
+def listed() -> tuple[Listed, ...]:
+    """List all virtual machines of this user, orphans too, oldest first."""
+    found = [one for folder in cache_folder("running").glob(ID_PREFIX + "*") if (one := _read(folder)) is not None]
+    return tuple(sorted(found, key=lambda one: one.began))
+
+
+def _read(folder: Path) -> Listed | None:
+    try:
+        is_orphan = _is_orphan(folder)
+        said = json.loads((folder / "vm.json").read_bytes())
+        return Listed(
+            id=folder.name,
+            pid=int(said["pid"]),
+            owner=int(said["owner"]),
+            hypervisor=str(said["hypervisor"]),
+            spawned_from=str(said["spawned_from"]),
+            began=float(said["began"]),
+            is_orphan=is_orphan,
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is being made or removed at this moment, or is an orphan without a name
+
+
+def _is_orphan(folder: Path) -> bool:
+    if not (folder / "lock").exists():
+        return not folder.name.startswith(NEW_PREFIX) or time.time() - folder.stat().st_mtime > NEW_WITHIN_S
+    fd = try_lock(folder / "lock")
+    if fd is not None:
+        os.close(fd)
+    return fd is not None
+
+
+def clear_orphans() -> tuple[str, ...]:
+    """End what killed owners left, remove their folders, and name them."""
+    cleared = []
+    for folder in cache_folder("running").iterdir():
+        with contextlib.suppress(OSError):
+            if folder.name.startswith((ID_PREFIX, NEW_PREFIX)) and _is_orphan(folder):
+                _end(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                cleared.append(folder.name.removeprefix(NEW_PREFIX))
+    return tuple(cleared)
+
+
+def _end(folder: Path) -> None:
+    try:
+        said = json.loads((folder / "vm.json").read_bytes())
+        pid, began = int(said["pid"]), str(said["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if pid > 1 and began and started(pid) == began:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def stop(name: str) -> bool:
+    """End the virtual machine of this name, whoever owns it; False where there is none. Its owner tidies up."""
+    folder = cache_folder("running") / Path(name).name
+    if not (folder / "vm.json").exists():
+        return False
+    _end(folder)
+    return True
