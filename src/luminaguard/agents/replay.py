@@ -1,8 +1,8 @@
 """Recorded outcomes as an agent: for the demo, the tests and the benchmarks. Real files, real commits, no model.
 
 The script is JSON: `{"ISSUE": [ATTEMPT, ...]}`, the last one for all that follow. An attempt is an object with `write`
- {path: text}, `append` {path: text}, `delete` [path], `commit` "message" (else the changes are left), `say` text,
-`exit` code, `work_s` seconds of waiting, `review` a review's answer to print. "*" stands for every issue not named.
+{path: text}, `append` {path: text}, `delete` [path], `commit` "message" (else the changes are left), `say` text, `exit`
+code, `work_s` seconds of waiting, `review` a review's answer to print. "*" stands for every issue not named.
 """
 
 import json
@@ -17,6 +17,7 @@ from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.sandboxes.base import Mount
 
+PART_BYTES = 120_000  # Linux takes 128 KiB in one environment variable
 PLAYER_AT = Path("/run/luminaguard/player.py")
 
 
@@ -38,6 +39,11 @@ class ReplayAgent:
             UserFault: the script is no JSON, or holds nothing for the issue.
         """
         part = json.dumps(self._attempt(brief.issue, brief.attempt))
+        if len(part) > PART_BYTES:
+            raise UserFault(
+                f"{self.script}: an attempt recorded for issue {brief.issue} has {len(part)} bytes",
+                hint=f"record less: at most {PART_BYTES} fit",
+            )
         player = Mount(source=Path(replay_player.__file__), at=PLAYER_AT)
         argv = (str(_interpreter()), "-I", "-S", str(PLAYER_AT))
         return Launch(argv=argv, env={"LUMINAGUARD_REPLAY": part}, mounts=(*_installation(), player))

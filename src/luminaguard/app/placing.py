@@ -12,8 +12,7 @@ from luminaguard.host.detached import LOST, Ended, ask_to_stop, bury, is_known, 
 from luminaguard.host.limits import Limits
 from luminaguard.model.ids import IssueId, RunId
 from luminaguard.sandboxes.base import Mount, Sandbox
-from luminaguard.workspaces.base import Delivered, Workspaces, with_env, with_preparation
-from luminaguard.workspaces.scripts import TREE_FAILED
+from luminaguard.workspaces.base import TREE_FAILED, Delivered, Workspaces, with_env, with_preparation
 
 LOST_STARTS = 5
 TAIL_BYTES = 16 * 1024

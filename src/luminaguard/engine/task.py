@@ -113,7 +113,7 @@ class Task:
                 await self._work()
             if self._book.get(self.id, "landed") is not None:
                 self._session.landed[self.id].set()
-                await self._close()
+                await self._until_closed()
 
     async def _until_needs_landed(self) -> None:
         for need in self.needs:
@@ -242,7 +242,7 @@ class Task:
 
     async def _attempt(self, count: int) -> Again | Hold | Over | Parked:
         made = await self._agent(count)
-        if self._is_over() or self._is_stopped():
+        if not made or self._is_over() or self._is_stopped():
             await self._leave(count, made)
             return Parked()
         opened = self._fact(f"attempt:{count}").data
@@ -463,6 +463,18 @@ class Task:
             if touched & set(conflict.paths):
                 lines.append(f"#{subject} landed: {text(planned.data, 'title')}")
         return "\n".join(lines)
+
+    async def _until_closed(self) -> None:
+        while True:
+            try:
+                await self._close()
+            except Fault as fault:
+                how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
+                hold = Hold(why=f"landed, but not closed: {fault.message}", who="you", how=how, group=GOES_ON)
+                await self._hold("held", hold)
+                await self._until_lifted()
+            else:
+                return
 
     async def _close(self) -> None:
         forge = self._session.drivers.forge

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 from luminaguard.gates.base import Subject
 from luminaguard.host.detached import Ended, run_attached
 from luminaguard.host.limits import Limits
+from luminaguard.model.faults import Transient
 from luminaguard.model.work import CommandResult, Verdict
 from luminaguard.sandboxes.base import Sandbox
-from luminaguard.workspaces.base import Start, Workspace, Workspaces, with_preparation
+from luminaguard.workspaces.base import TREE_FAILED, Start, Workspace, Workspaces, with_preparation
 
 TAIL_BYTES = 16 * 1024
 WORDS = {
@@ -19,7 +21,6 @@ WORDS = {
     "memory": "used more memory than [limits] allows",
     "processes": "started more processes than [limits] allows",
     "disk": "wrote more to disk than [limits] allows",
-    "lost": "was killed from outside",
 }
 
 
@@ -49,7 +50,7 @@ class Checks:
 
     async def judge(self, subject: Subject) -> Verdict:
         """Run the checks on the commit's tree; red with the end of the log where one fails."""
-        name = f"checks-{subject.issue.id}-{subject.commit[:12]}".replace("/", "-")
+        name = f"checks-{subject.commit[:16]}-{secrets.token_hex(4)}"
         shutil.rmtree(self.folder / name, ignore_errors=True)
         start = Start(branch="candidate", commit=subject.commit)
         workspace = await self.workspaces.create(name, start, limits=self.limits)
@@ -65,6 +66,8 @@ class Checks:
             enclosed = self.sandbox.enclose(argv if number else with_preparation(workspace, argv), workspace.walls)
             place = folder / str(number)
             ended = await run_attached(place, enclosed, timeout_s=self.timeout_s)
+            if ended.cause in ("lost", "owner gone") or (not number and ended.exit_code == TREE_FAILED):
+                raise Transient(f"the checks on {workspace.name} were cut short ({ended.cause})", hint="try again")
             results.append(_result(command, ended, place / "log"))
             if ended.exit_code != 0 or ended.cause != "exited":
                 return self._red(results, ended)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ class Review:
         return Verdict(ok=not blocking, why=why, log=log, seconds=seconds, findings=answer.findings)
 
     async def _ask(self, subject: Subject, number: int) -> tuple[str, float]:
-        name = f"review-{subject.issue.id}-{subject.commit[:12]}-{number}".replace("/", "-")
+        name = f"review-{subject.commit[:16]}-{number}-{secrets.token_hex(4)}"
         place = self.folder / name
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from luminaguard.model.faults import HostFault
 
 Cause = Literal["exited", "timeout", "cancelled", "output", "memory", "processes", "disk", "owner gone", "lost"]
 LOOK_EVERY_S = 0.5
+LOCK_LOOKS, LOCK_LOOK_S = 5, 0.005
 END_WITHIN_S = 10.0
 BURIAL_LOOKS = 100
 
@@ -132,7 +134,7 @@ def start(
     """
     try:
         place.mkdir(parents=True, exist_ok=True)
-        lock = None if (place / "result.json").exists() else try_lock(place / "lock")
+        lock = _lock_to_start(place)
         if lock is None:
             return
         try:
@@ -145,6 +147,18 @@ def start(
             os.close(lock)
     except OSError as exc:
         raise HostFault(f"cannot start a program in {place}: {exc.strerror}", hint="is the disk full?") from exc
+
+
+def _lock_to_start(place: Path) -> int | None:
+    """Take the lock of a place where nothing runs; None where a program runs or has ended."""
+    for _ in range(LOCK_LOOKS):
+        if (place / "result.json").exists():
+            return None
+        if (fd := try_lock(place / "lock")) is not None:
+            return fd
+        # Somebody who only looks holds it for an instant; a shim holds it for good.
+        time.sleep(LOCK_LOOK_S)
+    return None
 
 
 def _spec(place: Path, command: Command, *, timeout_s: float, stdin: Path | None, out_bytes: int) -> dict[str, object]:

@@ -127,6 +127,11 @@ def find_repository(start: Path) -> "Places":
         raise UserFault(f"{start} belongs to another user, and git does not trust it", hint=f"if you do: {trust}")
     if common is None or own is None or (ran.exit_code != 0 and b"work tree" not in ran.err):
         raise UserFault(f"{start} is not in a git repository", hint="run `git init` and commit once, or use --repo DIR")
+    if (common / "reftable").is_dir():
+        raise UserFault(
+            f"{start} keeps its refs as a reftable, which is not supported yet",
+            hint="git refs migrate --ref-format=files",
+        )
     if ran.exit_code != 0:
         main = _main_tree(common)
         return Places(common=common, root=main or common, main_tree=main)

@@ -40,7 +40,11 @@ class Nursery:
             fds = [lock, log, *([owner] if owner >= 0 else [])]
             try:
                 return self._ask(place, fds)
-            except (OSError, ValueError):
+            except TimeoutError:
+                # It may fork yet: a second one beside it would start the program twice.
+                self._drop()
+                raise
+            except OSError:
                 self._drop()  # it has died: once more, with a new one
                 return self._ask(place, fds)
 

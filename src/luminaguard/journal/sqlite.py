@@ -54,11 +54,14 @@ class SqliteJournal:
         self._pending: list[_Entry] = []
         self._turn = anyio.Lock()
         self._one_at_a_time = threading.Lock()
+        self._one_reads = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
             with _closed_unless_ready(self._db):
                 self._make_ready()
+                # Of its own, so that reading does not wait while another process holds the write lock.
+                self._reader = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as exc:
             raise HostFault(f"cannot open the journal {path}: {exc}", hint="move the file away to begin anew") from exc
 
@@ -87,6 +90,7 @@ class SqliteJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._reader.close()
         self._db.close()
 
     async def add(self, run: RunId, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
@@ -142,9 +146,9 @@ class SqliteJournal:
         return tuple(RunId(row[2]) for row in self._read(f"{SELECT} group by run order by min(seq)"))
 
     def _read(self, query: str, *values: str | int) -> list[tuple[int, float, str, str, str, str]]:
-        with self._one_at_a_time:
+        with self._one_reads:
             try:
-                return self._db.execute(query, values).fetchall()
+                return self._reader.execute(query, values).fetchall()
             except sqlite3.Error as exc:
                 raise HostFault(f"cannot read the journal {self._path}: {exc}") from exc
 

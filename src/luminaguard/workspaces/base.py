@@ -75,6 +75,10 @@ class Workspaces(Protocol):
         """Discard the workspace of this name, where there is one."""
 
 
+TREE_FAILED = 97
+"""The exit code of a command with preparation when the tree could not be set up."""
+
+
 def with_preparation(workspace: Workspace, argv: tuple[str, ...]) -> tuple[str, ...]:
     """Give the command line that prepares the tree, where that is still to be done, and then becomes `argv`."""
     return (*workspace.prepare, *argv)
