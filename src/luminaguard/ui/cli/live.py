@@ -105,5 +105,6 @@ class Table:
         self._live.stop()
 
     def last_words(self, view: RunView) -> None:
-        """Leave the final state on the screen."""
-        self._console.print(Text("\n".join(clean(line) for line in status_lines(view, width=width() - 1))))
+        """Leave the final state on the screen; the totals, its last line, are said by whoever ends the command."""
+        lines = status_lines(view, width=width() - 1)[:-1]
+        self._console.print(Text("\n".join(map(clean, lines))))
