@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from stage import Stage, new_stage, skip_or_fail
+from stage import WAIT, WORK, Stage, go, new_stage, skip_or_fail
 
 from luminaguard.sandboxes.namespace import Namespace
 
@@ -57,3 +57,17 @@ def stage(stage_of: Callable[[str], Stage]) -> Stage:
 def walled(stage_of: Callable[[str], Stage], walls: str) -> Stage:
     """A repository whose agents and checks work behind walls."""
     return stage_of(walls)
+
+
+@pytest.fixture
+def one(stage: Stage) -> Callable[..., Stage]:
+    """A repository with issue 1, "Do it"; a script may wait for `stage.let_go`."""
+
+    def make(agent: str = WORK, **more: object) -> Stage:
+        stage.env["LET_GO"] = str(go(stage))
+        stage.write({"tools/check.sh": 'touch "$CHECKING"\n' + WAIT})
+        stage.set_up(agent=agent, **more)  # type: ignore[arg-type]
+        stage.issue("1", "Do it")
+        return stage
+
+    return make

@@ -22,6 +22,19 @@ MUST_RUN = "LUMINAGUARD_MUST_RUN"
 WAIT_S = 60.0
 LOOK_S = 0.01
 Ran = subprocess.CompletedProcess[str]
+# Writes the issue's number into its own file and commits.
+WORK = """
+cat > "${PROMPT_TO:-/dev/null}"
+echo "start $LUMINAGUARD_ISSUE.$LUMINAGUARD_ATTEMPT"
+echo "$LUMINAGUARD_ATTEMPT" > "$LUMINAGUARD_ISSUE.txt"
+git add -A; git commit -q -m "work" && echo "made $(git rev-parse HEAD)"
+"""
+# Waits in the middle until the test lets go.
+WAIT = """
+echo waiting
+count=0
+while [ ! -e "$LET_GO" ] && [ $count -lt 3000 ]; do sleep 0.02; count=$((count + 1)); done
+"""
 
 
 @dataclass(slots=True)
@@ -254,6 +267,11 @@ run = {json.dumps(list(checks))}
         said = sum(line.startswith("start ") for log in self.logs(issue) for line in log)
         assert said <= len(self.facts(issue, "placed"))
         return said
+
+
+def go(stage: Stage) -> Path:
+    """The file that lets a waiting agent, or check, go on."""
+    return stage.root.parent / "go"
 
 
 def skip_or_fail(why: str) -> None:

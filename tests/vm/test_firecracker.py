@@ -15,9 +15,10 @@ import pytest
 from anyio.abc import ByteStream
 
 from luminaguard.model.faults import HostFault, Transient, UserFault
+from luminaguard.vm.answering import channel_variables
 from luminaguard.vm.base import Channel, Disk, Execution, Hypervisor, Result, Snapshotting, VmConfig, VmInstance
 from luminaguard.vm.firecracker import Firecracker, connected, too_old
-from luminaguard.vm.firecracker_jail import Home, Programs, channel_variables
+from luminaguard.vm.firecracker_jail import Home, Programs
 from luminaguard.vm.running import listed
 
 pytestmark = [

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luminaguard.model.faults import UserFault
+from luminaguard.vm.answering import device_of, disks_of
 from luminaguard.vm.base import Disk, VmConfig
 from luminaguard.vm.firecracker_api import (
     BOOT_ARGS,
     Call,
     boot_calls,
-    device_of,
-    disks_of,
     freeze_calls,
     observation_calls,
     pause_call,

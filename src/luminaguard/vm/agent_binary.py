@@ -4,6 +4,7 @@ By hand, the same on every machine, for a guest of either architecture:
     python -m ziglang cc -target x86_64-linux-musl -Os -static -s -o agent agent.c system.c groups.c trees.c
 """
 
+import functools
 import hashlib
 import importlib.util
 import platform
@@ -25,6 +26,7 @@ BUILD_WITHIN_S = 600.0
 HINT = "install a C compiler (gcc and libc6-dev, or musl-tools), or: pip install ziglang"
 
 
+@functools.cache
 def sources_digest() -> str:
     """Give the hash of all that the agent is built from."""
     digest = hashlib.sha256(" ".join(FLAGS).encode())

@@ -13,10 +13,19 @@ from typing import Protocol
 
 import anyio
 
-from luminaguard.vm.base import Disk, Execution, Result, SpawnedFrom, VmConfig
+from luminaguard.model.faults import UserFault
+from luminaguard.vm.agent_binary import agent_binary
+from luminaguard.vm.base import Channel, Disk, Execution, Result, SpawnedFrom, VmConfig
+from luminaguard.vm.guest_vm import GREETING_WITHIN_S, linked
+from luminaguard.vm.initrd import initrd
+from luminaguard.vm.kernel import write_whole
 from luminaguard.vm.minded import Minded
+from luminaguard.vm.places import cache_folder
 from luminaguard.vm.running import Place
 
+AGENT_PORT = 5000
+"""The vsock port that the guest agent listens on; on the host, the channels have the ones after it."""
+ROOT = "root"
 FAREWELL_S = 1.0
 
 
@@ -60,6 +69,27 @@ class GuestSide(Protocol):
 
 Attach = Callable[[socket.socket, Mapping[str, str]], Awaitable[GuestSide]]
 """Takes a connected socket over, waits for the agent's greeting, and uses the variables for every program."""
+
+
+async def attach(connection: socket.socket, variables: Mapping[str, str]) -> GuestSide:
+    """Talk with our guest agent; the `Attach` of every real guest.
+
+    Raises:
+        Transient: the agent did not greet.
+        HostFault: the guest is gone, or its agent is not ours.
+    """
+    guest = await linked(connection, variables)
+    await guest.link.greeted(within_s=GREETING_WITHIN_S)
+    return guest
+
+
+def agent_initrd() -> Path:
+    """Give the initial file system with the guest agent, made at the first call."""
+    agent = agent_binary()
+    made = cache_folder("agents") / f"{agent.name}.cpio"
+    if not made.exists():
+        write_whole(made, initrd(agent.read_bytes()))
+    return made
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,16 +156,38 @@ class Instance:
         await self.stop()
 
 
-async def settle(guest: GuestSide, *, root: str | None, disks: Sequence[tuple[str, Disk]]) -> None:
-    """Give a guest that has just booted its root and its disks.
-
-    Args:
-        guest: it has only its agent so far.
-        root: the device of the root image, None where there is none.
-        disks: device and disk, for all that are more than the root.
-    """
-    if root is not None:
-        await guest.enter_root(root, "erofs")
-    for device, disk in disks:
-        if disk.mount_at is not None:
+async def settle(guest: GuestSide, config: VmConfig) -> None:
+    """Give a guest that has just booted, and has only its agent so far, its root and its disks."""
+    if config.root is not None:
+        await guest.enter_root(device_of(config, ROOT), "erofs")
+    for name, disk in disks_of(config).items():
+        if name != ROOT and disk.mount_at is not None:
+            device = device_of(config, name)
             await guest.mount(device, disk.mount_at, disk.filesystem, writable=disk.writable)
+
+
+def disks_of(config: VmConfig) -> dict[str, Disk]:
+    """Name the block devices of a guest, the root first."""
+    root = {} if config.root is None else {ROOT: Disk(path=config.root)}
+    return {**root, **{f"disk{number}": disk for number, disk in enumerate(config.disks)}}
+
+
+def device_of(config: VmConfig, name: str) -> str:
+    """Tell what the guest calls a block device."""
+    number = list(disks_of(config)).index(name)
+    if number >= 26:
+        raise UserFault(f"a guest has at most 26 disks here, and '{name}' is one more", hint="put several into one")
+    return f"/dev/vd{chr(ord('a') + number)}"
+
+
+def port_of(number: int) -> int:
+    """Tell the port of the host that the guest calls for its channel `number`, from 0."""
+    return AGENT_PORT + 1 + number
+
+
+def channel_variables(channels: tuple[Channel, ...]) -> dict[str, str]:
+    """Tell programs in the guest where their channels are: $LUMINAGUARD_CHANNEL_<NAME> is `vsock:2:PORT`."""
+    return {
+        f"LUMINAGUARD_CHANNEL_{channel.name.upper().replace('-', '_')}": f"vsock:2:{port_of(number)}"
+        for number, channel in enumerate(channels)
+    }

@@ -22,35 +22,38 @@ import anyio
 
 from luminaguard.host.process import run
 from luminaguard.model.faults import Fault, HostFault, UserFault
-from luminaguard.vm.agent_binary import agent_binary, missing_agent, sources_digest
-from luminaguard.vm.answering import Attach, GuestSide, Instance, settle
-from luminaguard.vm.base import Abilities, Disk, SpawnedFrom, VmConfig, VmInstance
+from luminaguard.vm.agent_binary import missing_agent
+from luminaguard.vm.answering import (
+    AGENT_PORT,
+    Attach,
+    GuestSide,
+    Instance,
+    agent_initrd,
+    attach,
+    channel_variables,
+    settle,
+)
+from luminaguard.vm.base import Abilities, SpawnedFrom, VmConfig, VmInstance
 from luminaguard.vm.base import Snapshot as AnySnapshot
 from luminaguard.vm.firecracker_api import (
-    AGENT_PORT,
     INITRD,
     KERNEL,
     MEMORY,
-    ROOT,
     STATE,
     Api,
     Call,
     boot_calls,
-    device_of,
-    disks_of,
     freeze_calls,
     restore_calls,
 )
-from luminaguard.vm.firecracker_jail import Home, Programs, channel_variables
-from luminaguard.vm.initrd import initrd
-from luminaguard.vm.kernel import kernel_for, missing_kernel, write_whole
+from luminaguard.vm.firecracker_jail import Home, Programs
+from luminaguard.vm.kernel import kernel_for, missing_kernel
 from luminaguard.vm.kvm_probe import kvm_missing
 from luminaguard.vm.minded import start, while_it_runs
-from luminaguard.vm.places import cache_folder
 from luminaguard.vm.running import Place
 
 OLDEST = (1, 7)
-"""Older ones have another API for what is used here, and holes that were mended since."""
+"""Older ones have long been out of support; nobody should put strangers behind them."""
 LOOK_AGAIN_S = 0.002
 LONGEST_LINE = 64
 
@@ -68,6 +71,10 @@ class FirecrackerSnapshot:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _kernel(chosen: Path | None) -> Path:
+    return kernel_for(chosen).path
+
+
 @dataclass(slots=True, kw_only=True)
 class Firecracker:
     """Guests in Firecracker.
@@ -80,9 +87,9 @@ class Firecracker:
         folder: a short path for the guests' folders; the system's folder for temporary files if None.
     """
 
-    attach: Attach
-    kernel: Callable[[Path | None], Path] = field(default_factory=lambda: _kernel)
-    initrd: Callable[[], Path] = field(default_factory=lambda: agent_initrd)
+    attach: Attach = attach
+    kernel: Callable[[Path | None], Path] = _kernel
+    initrd: Callable[[], Path] = agent_initrd
     programs: Programs | None = None
     folder: Path | None = None
     name: str = "firecracker"
@@ -105,7 +112,7 @@ class Firecracker:
         files = {KERNEL: kernel, INITRD: await anyio.to_thread.run_sync(self.initrd)}
         begun = await self._begin(config, files, calls, spawned_from="boot")
         try:
-            work = functools.partial(settle, begun.guest, root=_root_device(config), disks=_mounted(config))
+            work = functools.partial(settle, begun.guest, config)
             await while_it_runs(begun.minded, work, what="the guest", within_s=config.boot_timeout_s)
         except BaseException:
             await begun.stop()
@@ -226,14 +233,6 @@ def too_old(said: bytes) -> str | None:
     return None
 
 
-def agent_initrd() -> Path:
-    """Give the initial file system with the guest agent, made at the first call."""
-    made = cache_folder("agents") / f"initrd-{sources_digest()[:16]}"
-    if not made.exists():
-        write_whole(made, initrd(agent_binary().read_bytes()))
-    return made
-
-
 async def connected(vsock: Path, *, port: int) -> socket.socket:
     """Connect to a port of the guest through Firecracker's socket; waits for a listener, the caller holds the deadline.
 
@@ -243,7 +242,7 @@ async def connected(vsock: Path, *, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     while True:
         connection = socket.socket(socket.AF_UNIX)
-        connection.setblocking(False)
+        connection.settimeout(0)
         try:
             await loop.sock_connect(connection, str(vsock))
             await loop.sock_sendall(connection, f"CONNECT {port}\n".encode())
@@ -270,15 +269,3 @@ async def _line(connection: socket.socket) -> bytes:
             return b""
         line += byte
     return line
-
-
-def _kernel(chosen: Path | None) -> Path:
-    return kernel_for(chosen).path
-
-
-def _root_device(config: VmConfig) -> str | None:
-    return None if config.root is None else device_of(config, ROOT)
-
-
-def _mounted(config: VmConfig) -> list[tuple[str, Disk]]:
-    return [(device_of(config, name), disk) for name, disk in disks_of(config).items() if name != ROOT]

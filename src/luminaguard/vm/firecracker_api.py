@@ -17,16 +17,15 @@ import anyio.to_thread
 
 from luminaguard.model.faults import HostFault, Transient, UserFault
 from luminaguard.model.ids import Json
-from luminaguard.vm.base import Disk, VmConfig
+from luminaguard.vm.answering import AGENT_PORT, disks_of
+from luminaguard.vm.base import VmConfig
 
 API_SOCKET = "api.sock"
 VSOCK_SOCKET = "v.sock"
-KERNEL, INITRD, ROOT = "kernel", "initrd", "root"
+KERNEL, INITRD = "kernel", "initrd"
 STATE, MEMORY = "state", "memory"
 LOG, METRICS = "log", "metrics"
 GUEST_CID = 3
-AGENT_PORT = 5000
-"""The port that the guest agent listens on; the channels have the ones after it."""
 MOST_VCPUS = 32
 CALL_TIMEOUT_S = 30.0
 BOOT_ARGS = (
@@ -100,20 +99,6 @@ def drives(config: VmConfig) -> tuple[dict[str, Json], ...]:
         }
         for name, disk in disks_of(config).items()
     )
-
-
-def disks_of(config: VmConfig) -> dict[str, Disk]:
-    """Name the block devices of a guest, the root first."""
-    root = {} if config.root is None else {ROOT: Disk(path=config.root)}
-    return {**root, **{f"disk{number}": disk for number, disk in enumerate(config.disks)}}
-
-
-def device_of(config: VmConfig, name: str) -> str:
-    """Tell what the guest calls a block device."""
-    number = list(disks_of(config)).index(name)
-    if number >= 26:
-        raise UserFault(f"a guest has at most 26 disks here, and '{name}' is one more", hint="put several into one")
-    return f"/dev/vd{chr(ord('a') + number)}"
 
 
 def freeze_calls() -> tuple[Call, ...]:

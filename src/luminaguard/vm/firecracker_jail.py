@@ -13,15 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from luminaguard.model.faults import HostFault, UserFault
+from luminaguard.vm.answering import disks_of, port_of
 from luminaguard.vm.base import Channel, VmConfig
-from luminaguard.vm.firecracker_api import (
-    AGENT_PORT,
-    API_SOCKET,
-    LOG,
-    METRICS,
-    VSOCK_SOCKET,
-    disks_of,
-)
+from luminaguard.vm.firecracker_api import API_SOCKET, LOG, METRICS, VSOCK_SOCKET
 
 LONGEST_SOCKET_PATH = 107
 """sun_path has 108 bytes, and one of them ends it."""
@@ -128,19 +122,6 @@ class Home:
     def _give(self, path: Path) -> None:
         if self.programs.jailer is not None:
             os.chown(path, self.programs.uid, self.programs.gid)
-
-
-def port_of(number: int) -> int:
-    """Tell the port of the host that the guest calls for its channel `number`, from 0."""
-    return AGENT_PORT + 1 + number
-
-
-def channel_variables(channels: tuple[Channel, ...]) -> dict[str, str]:
-    """Tell programs in the guest where their channels are: $LUMINAGUARD_CHANNEL_<NAME> is `vsock:2:PORT`."""
-    return {
-        f"LUMINAGUARD_CHANNEL_{channel.name.upper().replace('-', '_')}": f"vsock:2:{port_of(number)}"
-        for number, channel in enumerate(channels)
-    }
 
 
 def _linked(source: Path, place: Path) -> bool:

@@ -1,7 +1,7 @@
 """What host and agent say to each other, put together and taken apart. `guest/frames.h` is the other side.
 
-A frame: u32 size of what follows, u8 type, u32 id, payload; little-endian. The guest is not trusted: whatever comes from
-there is a frame of a known type and of a size that this type has, or the connection ends.
+A frame: u32 size of what follows, u8 type, u32 id, payload; little-endian. The guest is not trusted: whatever comes
+from there is a frame of a known type and of a size that this type has, or the connection ends.
 """
 
 import struct
@@ -79,7 +79,7 @@ class Frame:
         return int.from_bytes(self.payload, "little", signed=True)
 
 
-class MalformedFrame(ValueError):
+class MalformedFrame(ValueError):  # noqa: N818 what it is, not that it is an error
     """The bytes are no frame: nothing after them can be understood."""
 
 

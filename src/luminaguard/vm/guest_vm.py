@@ -12,7 +12,7 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from luminaguard.model.faults import HostFault, Transient, UserFault
 from luminaguard.vm.base import Result
-from luminaguard.vm.frames import Say, exec_payload, mount_payload, words
+from luminaguard.vm.frames import Frame, Say, exec_payload, mount_payload, words
 from luminaguard.vm.link import Link, Running
 from luminaguard.vm.trees import HostileTree, Unpacker, records_of
 
@@ -133,7 +133,11 @@ class Guest:
 
     async def refresh(self) -> None:
         """Give it the right time and entropy of its own."""
-        answer = await self.link.answer(self.link.refresh())
+        await self.refreshed(self.link.refresh())
+
+    async def refreshed(self, future: "asyncio.Future[Frame]") -> None:
+        """Wait for the answer to a refresh that was said ahead."""
+        answer = await self.link.answer(future)
         if answer.number:
             raise HostFault(f"the guest did not take time and entropy (errno {answer.number})")
 
@@ -191,7 +195,7 @@ async def attach(stream: ByteStream, environment: Mapping[str, str]) -> Guest:
         Transient: the agent did not greet.
         HostFault: the guest is gone, or its agent is not ours.
     """
-    sock = stream.extra(SocketAttribute.raw_socket).dup()
+    sock = stream.extra(SocketAttribute.raw_socket).dup()  # noqa: S610 anyio's, not Django's
     await stream.aclose()
     guest = await linked(sock, environment)
     await guest.link.greeted(within_s=GREETING_WITHIN_S)

@@ -1,7 +1,8 @@
 """The guest kernel: the pinned one out of an installed wheel, or any that the user names.
 
 The wheel carries libkrunfw, a Linux built for micro-VMs, as a shared library with the kernel as plain data in it. The
-library is read, never loaded. QEMU starts a kernel by PVH, which wants an ELF file with a note that says where to begin.
+library is read, never loaded. QEMU starts a kernel by PVH, which wants an ELF file with a note that says where
+to begin.
 """
 
 import hashlib
@@ -109,7 +110,7 @@ def _extract(target: Path) -> None:
 def write_whole(target: Path, content: bytes, *, mode: int = 0o444) -> None:
     """Write a file so that it is there whole or not at all."""
     fd, name = tempfile.mkstemp(dir=target.parent, prefix=".making-")
-    with open(fd, "wb") as file:
+    with os.fdopen(fd, "wb") as file:
         file.write(content)
         os.fchmod(fd, mode)
     Path(name).replace(target)
@@ -123,7 +124,7 @@ def bundle_of(library: bytes, *, name: str) -> bytes:
     """
     try:
         for begin, size in _symbols(library):
-            if 0 < size and begin + size <= len(library):
+            if size > 0 and begin + size <= len(library):
                 return library[begin : begin + size - 1]  # a C string literal: the compiler put a zero behind it
     except (struct.error, IndexError, ValueError):
         pass

@@ -41,7 +41,7 @@ LOOPS = 200_000
 CODE = (
     b"\x0f\x20\xe0\x0d\x00\x06\x00\x00\x0f\x22\xe0"  # cr4 |= OSFXSR | OSXMMEXCPT
     b"\x66\x0f\xef\xc0\x66\x0f\xfe\xc0"  # pxor xmm0, xmm0; paddd xmm0, xmm0
-    + b"\xb9"
+    b"\xb9"
     + struct.pack("<I", LOOPS)  # mov ecx, LOOPS
     + b"\xff\xc9\x75\xfc"  # dec ecx; jnz
     + bytes([0xB0, MARK, 0xE6, PORT, 0xF4])  # mov al, MARK; out PORT, al; hlt
@@ -49,7 +49,7 @@ CODE = (
 
 
 def kvm_missing() -> str | None:
-    """Say why KVM cannot run guest code here, or None; a few milliseconds of guest, in a child that is killed if need be."""
+    """Say why KVM cannot run guest code here, or None; milliseconds of guest, in a child that is killed if need be."""
     if platform.system() != "Linux" or platform.machine() not in {"x86_64", "AMD64", "aarch64"}:
         return "KVM is a part of Linux"
     if not DEVICE.exists():

@@ -101,11 +101,14 @@ class Running:
         self._chunks.clear()
 
     async def _change(self) -> None:
-        if self._link.fault is not None:
-            raise self._link.fault
+        self._raise_if_gone()
         self._changed.clear()
         await self._changed.wait()
-        if self._link.fault is not None and self.exit_code is None and not self._chunks:
+        if self.exit_code is None and not self._chunks:
+            self._raise_if_gone()
+
+    def _raise_if_gone(self) -> None:
+        if self._link.fault is not None:
             raise self._link.fault
 
     def _took(self, size: int) -> None:

@@ -82,6 +82,7 @@ class Hardware:
     vcpus: int
     drives: tuple[Drive, ...]
     channels: tuple[str, ...]
+    has_seccomp: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,8 @@ def arguments(hardware: Hardware, memory: Memory, ends: Ends, *, boot: Boot | No
     found = ["-M", f"{machine},memory-backend=m", *hardware.accelerator.arguments()]
     found += ["-m", f"{hardware.memory_mib}M", "-smp", str(hardware.vcpus), *memory.arguments(hardware.memory_mib)]
     found += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
-    found += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    if hardware.has_seccomp:
+        found += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
     found += ["-chardev", f"socket,id=q,fd={ends.qmp}", "-mon", "chardev=q,mode=control"]
     found += ["-chardev", f"socket,id=agent,fd={ends.agent}", "-device", "virtio-serial-device"]
     found += ["-device", f"virtserialport,chardev=agent,nr=1,name={AGENT_PORT}"]

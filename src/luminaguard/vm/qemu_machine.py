@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import time
-
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +30,7 @@ LOG_BYTES = 2000
 class Start:
     """All that a QEMU process is started from. Paths in `hardware`, `memory` and `boot` are those inside the jail.
 
-    `state` is an open file that the process inherits to begin from.
+    `state` is an open file that the process inherits to begin from. A template's channels lead nowhere.
     """
 
     program: Path
@@ -42,6 +41,7 @@ class Start:
     binds: tuple[Bind, ...]
     config: VmConfig
     state: int = -1
+    is_template: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +85,7 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._info = -1
+        self._unused: tuple[socket.socket, ...] = ()
         self.pid = 0
         self.spawned_from: SpawnedFrom = "boot"
         self.spawn_time_ms = 0.0
@@ -126,12 +127,17 @@ class Machine:
             sockets.pair("agent")
             sockets.pair("qmp")
             for channel in self.start_of.config.channels:
-                sockets.connect(f"channel {channel.name}", channel.socket)
+                name = f"channel {channel.name}"
+                if self.start_of.is_template:
+                    sockets.pair(name)
+                else:
+                    sockets.connect(name, channel.socket)
             self._launch(sockets)
         except BaseException:
             sockets.close(ours=True)
             raise
         sockets.close(ours=False)
+        self._unused = tuple(sock for name, sock in sockets.ours.items() if name not in {"agent", "qmp"})
         self.guest = await linked(sockets.ours["agent"], self.start_of.config.environment, self._complaint)
         sockets.ours["qmp"].setblocking(False)  # noqa: FBT003 the standard library takes it by position
         self.qmp = Qmp(sockets.ours["qmp"])
@@ -225,6 +231,8 @@ class Machine:
         if self._info >= 0:
             os.close(self._info)
             self._info = -1
+        for sock in self._unused:
+            sock.close()
         self._place.close()
 
     def _reap(self) -> None:

@@ -84,6 +84,8 @@ class Qmp(asyncio.Protocol):
         self, command: str, arguments: Mapping[str, Json] | None = None, *, fd: int = -1
     ) -> "asyncio.Future[Json]":
         """Say something without waiting; `fd` goes along."""
+        if command == "migrate":
+            self._migration = ""
         name = next(self._names)
         line = json.dumps({"execute": command, "arguments": dict(arguments or {}), "id": name}).encode() + b"\n"
         future = self._answers[name] = asyncio.get_running_loop().create_future()
@@ -118,13 +120,12 @@ class Qmp(asyncio.Protocol):
             raise HostFault(f"QEMU refuses '{command}': {text}")
         return said.get("return")
 
-    async def set_capabilities(self, *names: str) -> None:
-        """Turn on what a migration may do."""
-        states: list[Json] = [{"capability": name, "state": True} for name in names]
-        await self.ask("migrate-set-capabilities", {"capabilities": states})
+    async def set_capabilities(self, states: Mapping[str, bool]) -> None:
+        """Say what a migration may do."""
+        await self.ask("migrate-set-capabilities", capabilities(states))
 
     async def migrated(self, *, within_s: float) -> None:
-        """Wait until the migration that was begun has ended well; wants the capability "events".
+        """Wait until the migration that was begun last has ended well; wants the capability "events".
 
         Raises:
             HostFault: it failed.
@@ -139,3 +140,8 @@ class Qmp(asyncio.Protocol):
         if self._migration in {"failed", "cancelled"} or self._is_gone:
             raise HostFault(f"QEMU's migration {self._migration or 'ended with QEMU'}")
         raise Transient(f"QEMU's migration was not done after {within_s:g} s")
+
+
+def capabilities(states: Mapping[str, bool]) -> dict[str, Json]:
+    """Give the arguments of `migrate-set-capabilities`."""
+    return {"capabilities": [{"capability": name, "state": state} for name, state in states.items()]}

@@ -1,0 +1,180 @@
+"""How a guest under QEMU comes to be: by a boot, as a clone of a template, or frozen from one that runs."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from luminaguard.model.ids import Json
+from luminaguard.vm.frames import Say
+from luminaguard.vm.jail import Bind
+from luminaguard.vm.qemu_blueprint import INSIDE, Blueprint
+from luminaguard.vm.qemu_command import Boot, Memory
+from luminaguard.vm.qemu_machine import Machine, Start
+from luminaguard.vm.qemu_templates import Template, keep, new_folder, save
+from luminaguard.vm.qmp import Qmp, capabilities
+
+
+@contextlib.asynccontextmanager
+async def stopped_at_failure(machine: Machine) -> AsyncIterator[None]:
+    """Stop a machine if the block does not end well."""
+    try:
+        yield
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await machine.stop()
+        raise
+
+
+async def booted(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, began: float) -> Machine:
+    """Boot a guest from nothing, with its root and all of its disks.
+
+    Raises:
+        HostFault: QEMU cannot.
+        UserFault: a disk is not what the configuration says.
+        Transient: it did not boot in time.
+    """
+    machine = await Machine.begin(_start(plan, memory, (*plan.boot_binds, *binds), boot=plan.boot), began=began)
+    async with stopped_at_failure(machine):
+        await machine.guest.link.greeted(within_s=plan.config.boot_timeout_s)
+        machine.answered("boot")
+        await machine.guest.refresh()
+        await _settle(machine, plan)
+        await _mount(machine, plan, writable=True)
+    return machine
+
+
+async def booted_template(plan: Blueprint) -> Template:
+    """Boot a guest once, and keep it as the template of all that are like it. Nothing has run in it."""
+    with new_folder("templates") as folder:
+        bind = Bind(source=_empty(folder, plan), inside=f"{INSIDE}/memory", is_writable=True)
+        memory = Memory(file=plan.inside(bind.source, "memory"), is_shared=True)
+        start = replace(_start(plan, memory, (*plan.boot_binds, bind), boot=plan.boot), is_template=True)
+        machine = await Machine.begin(start, began=time.monotonic())
+        try:
+            await machine.guest.link.greeted(within_s=plan.config.boot_timeout_s)
+            await _settle(machine, plan)
+            await save(machine.qmp, folder / "state", with_memory=False)
+        finally:
+            await machine.stop()
+        return keep(folder, plan.key)
+
+
+def _empty(folder: Path, plan: Blueprint) -> Path:
+    path = folder / "memory"
+    with path.open("wb") as file:
+        file.truncate(plan.config.memory_mib << 20)
+    return path
+
+
+async def cloned(plan: Blueprint, template: Template, *, began: float, is_frozen: bool = False) -> Machine:
+    """Begin a guest from a template. Everything is said ahead: there is no waiting for one answer before the next word.
+
+    Args:
+        plan: what the guest is.
+        template: of such a guest; one that sits there untouched.
+        began: when the caller was asked for it.
+        is_frozen: whether programs stand still in it.
+
+    Raises:
+        HostFault: QEMU cannot.
+        Transient: it does not answer in time.
+    """
+    read_only = plan.program.reads_only
+    bind = Bind(source=template.memory, inside=f"{INSIDE}/memory", is_writable=not read_only)
+    memory = Memory(file=plan.inside(template.memory, "memory"), is_read_only=read_only)
+    state = os.open(template.state, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        machine = await Machine.begin(_start(plan, memory, (bind,), boot=None, state=state), began=began)
+        async with stopped_at_failure(machine):
+            answers = _incoming(machine.qmp, state, ignore_shared=True)
+            first, refreshed = machine.guest.link.ask_ahead(Say.PING), machine.guest.link.refresh()
+            await machine.guest.link.answer(first, within_s=plan.config.boot_timeout_s)
+            machine.answered("snapshot")
+            await machine.guest.refreshed(refreshed)
+            for command, answer in answers:
+                await machine.qmp.answer(command, answer)
+            if is_frozen:
+                await machine.guest.freeze(is_frozen=False)
+            await _mount(machine, plan, writable=True)
+    finally:
+        os.close(state)
+    return machine
+
+
+def _incoming(qmp: Qmp, state: int, *, ignore_shared: bool) -> list[tuple[str, "asyncio.Future[Json]"]]:
+    said: dict[str, dict[str, Json]] = {
+        "migrate-set-capabilities": capabilities({"x-ignore-shared": ignore_shared}),
+        "migrate-incoming": {"uri": f"fd:{state}"},
+    }
+    return [(command, qmp.tell(command, arguments)) for command, arguments in said.items()]
+
+
+async def frozen(machine: Machine, plan: Blueprint) -> Template:
+    """Freeze a guest that runs, and keep it as a template; the guest goes on.
+
+    What it wrote is in no file of its own. So its memory goes through a stream into a second QEMU with a memory file,
+    which says nothing to it and writes down the state again.
+    """
+    with new_folder("snapshots") as folder:
+        await _write_down(machine, folder / "stream")
+        bind = Bind(source=_empty(folder, plan), inside=f"{INSIDE}/memory", is_writable=True)
+        memory = Memory(file=plan.inside(bind.source, "memory"), is_shared=True)
+        state = os.open(folder / "stream", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            start = replace(_start(plan, memory, (bind,), boot=None, state=state), is_template=True)
+            second = await Machine.begin(start, began=time.monotonic())
+        except BaseException:
+            os.close(state)
+            raise
+        try:
+            for command, answer in _incoming(second.qmp, state, ignore_shared=False):
+                await second.qmp.answer(command, answer)
+            await second.guest.link.ask(Say.PING, within_s=plan.config.boot_timeout_s)
+            await save(second.qmp, folder / "state", with_memory=False)
+        finally:
+            os.close(state)
+            await second.stop()
+        (folder / "stream").unlink()
+        return keep(folder, f"snap-{secrets.token_hex(6)}")
+
+
+async def _write_down(machine: Machine, path: Path) -> None:
+    await machine.guest.freeze(is_frozen=True)
+    try:
+        await save(machine.qmp, path, with_memory=True)
+        await machine.qmp.ask("cont")
+    finally:
+        with anyio.CancelScope(shield=True):
+            await machine.guest.freeze(is_frozen=False)
+
+
+def _start(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, boot: Boot | None, state: int = -1) -> Start:
+    return Start(
+        program=plan.program.path,
+        bwrap=plan.program.bwrap,
+        hardware=plan.hardware,
+        memory=memory,
+        boot=boot,
+        binds=(*plan.binds, *binds),
+        config=plan.config,
+        state=state,
+    )
+
+
+async def _settle(machine: Machine, plan: Blueprint) -> None:
+    if plan.root:
+        await machine.guest.enter_root(plan.root, plan.root_filesystem)
+    await _mount(machine, plan, writable=False)
+
+
+async def _mount(machine: Machine, plan: Blueprint, *, writable: bool) -> None:
+    for device, disk in plan.mounts(writable=writable):
+        assert disk.mount_at is not None
+        await machine.guest.mount(device, disk.mount_at, disk.filesystem, writable=writable)
