@@ -6,6 +6,7 @@ from functools import partial
 
 from luminaguard.app.project import Project, is_trusted
 from luminaguard.engine.run import branch_of
+from luminaguard.model.facts import RUN
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Backlog, Issue, IssueState, Notice
@@ -28,6 +29,8 @@ async def make_plan(project: Project, select: Sequence[str] = ()) -> Planned:
         UserFault: the backlog is broken, an issue is not there, or needs go round in a circle.
     """
     backlog = await project.forge.backlog()
+    if any(issue.id == RUN for issue in backlog.issues):
+        raise UserFault(f"{project.backlog}: no issue can have the id '{RUN}'", hint="give it another id")
     tip = await project.trunk.tip()
     make = partial(
         plan,

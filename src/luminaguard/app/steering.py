@@ -107,7 +107,10 @@ class LastRun:
         Raises:
             UserFault: nothing has stopped it.
         """
-        facts = self._unlanded(issue)
+        facts = self._of(issue)
+        held, landed = _last(facts, "held"), _last(facts, "landed")
+        if landed and (held is None or held.seq < landed.seq):
+            self._unlanded(issue)
         stop, lift = _last(facts, "held", "failed", "rejected", "cancelled"), _last(facts, "retry")
         if stop is None or (lift is not None and lift.seq > stop.seq):
             raise UserFault(f"#{issue} is not held, failed, rejected or cancelled", hint="luminaguard status")

@@ -256,8 +256,11 @@ class Lander:
         issue = ticket.issue if ticket else Issue(id=IssueId("target"), title="the target itself")
         return await self._drivers.checks.judge(Subject(issue=issue, commit=commit, base=base))
 
-    async def judge_early(self, change: Change, ticket: Ticket) -> Verdict | Conflict:
-        """Judge a change on today's tip before a person is asked; a green answer is used again at the landing."""
+    async def judge_early(self, change: Change, ticket: Ticket) -> Verdict | Conflict | Blamed:
+        """Judge a change on today's tip before a person is asked; a green answer is used again at the landing.
+
+        Red is asked for once more, and then the tip itself, as in the queue.
+        """
         onto = await self._drivers.trunk.tip()
         made = await self._drivers.trunk.compose(
             change.commit,
@@ -269,9 +272,15 @@ class Lander:
         )
         if isinstance(made, Conflict):
             return made
-        verdict = self._green.get(made.tree) or await self._ask(made.commit, onto, ticket)
-        await self._next(change, "checks", self._verdict_data(verdict, made.tree))
-        return verdict
+        verdict = self._green.get(made.tree)
+        for again in () if verdict else (False, True):
+            verdict = await self._ask(made.commit, onto, ticket)
+            await self._next(change, "checks", {**self._verdict_data(verdict, made.tree), "again": again})
+            if verdict.ok:
+                break
+        assert verdict is not None
+        base = verdict if verdict.ok else await self._judge_base(onto)
+        return verdict if base.ok else Blamed(verdict=verdict, base_verdict=base)
 
     async def _land(self, action: Land) -> Landed | Moved:
         (change,) = action.changes

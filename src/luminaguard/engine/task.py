@@ -410,10 +410,12 @@ class Task:
         what = f"the review holds it back: {text(said, 'why')}"
         return Again(why="review", what=what, feedback=text(said, "log"), has_work=True)
 
-    async def _approval(self, change: Change, ticket: Ticket) -> Again | Parked | None:
+    async def _approval(self, change: Change, ticket: Ticket) -> Again | Hold | Parked | None:
         kind = f"approval_asked:{change.attempt}"
         if self._book.get(self.id, kind) is None:
             early = await self._session.lander.judge_early(change, ticket)
+            if isinstance(early, Blamed):
+                return self._blamed(early)
             if isinstance(early, Conflict) or not early.ok:
                 return self._sent_back(early)
             await self._book.add(self.id, kind, {"why": "the checks passed; landing.approve is 'human'"})
@@ -437,11 +439,14 @@ class Task:
             case Gone():
                 return Parked()
             case Blamed():
-                why = f"'{self._session.policy.target}' itself fails: {result.base_verdict.why}"
-                how = f"mend the target, then: luminaguard retry {self.id}"
-                return Hold(why=why, who="you", how=how, group=GOES_ON)
+                return self._blamed(result)
             case _:
                 return self._sent_back(result)
+
+    def _blamed(self, blamed: Blamed) -> Hold:
+        why = f"'{self._session.policy.target}' itself fails: {blamed.base_verdict.why}"
+        how = f"mend the target, then: luminaguard retry {self.id}"
+        return Hold(why=why, who="you", how=how, group=GOES_ON)
 
     def _sent_back(self, result: Conflict | Verdict) -> Again:
         if isinstance(result, Conflict):
@@ -472,6 +477,8 @@ class Task:
                 how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
                 hold = Hold(why=f"landed, but not closed: {fault.message}", who="you", how=how, group=GOES_ON)
                 await self._hold("held", hold)
+                if self._is_over():
+                    return
                 await self._until_lifted()
             else:
                 return

@@ -141,8 +141,7 @@ def start(
             if not (place / "result.json").exists():
                 spec = _spec(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes)
                 (place / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-                pid = _spawn(place, lock=lock, owner=owner_fd)
-                (place / "pid").write_text(f"{pid}\n", encoding="ascii")
+                _spawn(place, lock=lock, owner=owner_fd)
         finally:
             os.close(lock)
     except OSError as exc:
@@ -184,10 +183,10 @@ def _spec(place: Path, command: Command, *, timeout_s: float, stdin: Path | None
     }
 
 
-def _spawn(place: Path, *, lock: int, owner: int) -> int:
+def _spawn(place: Path, *, lock: int, owner: int) -> None:
     log = os.open(place / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        return NURSERY.start(place, lock=lock, log=log, owner=owner)
+        NURSERY.start(place, lock=lock, log=log, owner=owner)
     finally:
         os.close(log)
 
@@ -203,13 +202,10 @@ async def wait(place: Path) -> Ended:
                 break
             with anyio.move_on_after(LOOK_EVERY_S if pidfd is not None else 0.02):
                 await (anyio.wait_readable(pidfd) if pidfd is not None else anyio.sleep_forever())
-            if pidfd is not None:
-                _reap(pid)
         return found
     finally:
         if pidfd is not None:
             os.close(pidfd)
-        _reap(pid)
 
 
 async def _pid_of(place: Path) -> int:
@@ -223,12 +219,6 @@ def _open_pid(pid: int) -> int | None:
         return os.pidfd_open(pid) if pid else None
     except (OSError, AttributeError):  # gone already, or not Linux
         return None
-
-
-def _reap(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError, OverflowError):
-        if pid:
-            os.waitpid(pid, os.WNOHANG)
 
 
 async def run_attached(

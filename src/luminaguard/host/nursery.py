@@ -24,8 +24,8 @@ class Nursery:
         self._socket = -1
         self._owner = 0
 
-    def start(self, place: Path, *, lock: int, log: int, owner: int) -> int:
-        """Fork a shim for a place and return its process id.
+    def start(self, place: Path, *, lock: int, log: int, owner: int) -> None:
+        """Fork a shim for a place; its process id stands in `pid` there.
 
         Args:
             place: the folder with the spec.
@@ -39,16 +39,18 @@ class Nursery:
         with self._turn:
             fds = [lock, log, *([owner] if owner >= 0 else [])]
             try:
-                return self._ask(place, fds)
+                self._ask(place, fds)
             except TimeoutError:
                 # It may fork yet: a second one beside it would start the program twice.
                 self._drop()
                 raise
             except OSError:
-                self._drop()  # it has died: once more, with a new one
-                return self._ask(place, fds)
+                self._drop()
+                # It has died: once more, with a new one, unless it had forked already.
+                if not (place / "pid").exists():
+                    self._ask(place, fds)
 
-    def _ask(self, place: Path, fds: list[int]) -> int:
+    def _ask(self, place: Path, fds: list[int]) -> None:
         # A child of ours that came by fork would talk on its parent's socket.
         if self._socket < 0 or self._owner != os.getpid():
             self._open()
@@ -61,7 +63,6 @@ class Nursery:
             ours.detach()
         if not answer:
             raise ConnectionResetError(errno.ECONNRESET, "the nursery has died")
-        return int(answer)
 
     def _open(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

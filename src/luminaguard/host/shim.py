@@ -77,6 +77,9 @@ def nursery() -> int:
             child = os.fork()
             if not child:
                 os._exit(forked(asked, os.fsdecode(message), fds))
+            # Written by us, who go on whatever becomes of the asker: whoever comes later finds whom to stop.
+            with open(os.path.join(os.fsdecode(message), "pid"), "w", encoding="ascii") as file:  # noqa: PTH118, PTH123
+                file.write(f"{child}\n")
             for fd in fds:
                 os.close(fd)
             asked.send(b"%d" % child)
