@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -65,8 +64,9 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(walled: Stage, sdist: Path) -> Stage:
-    with tarfile.open(sdist) as archive:
-        archive.extractall(walled.root.parent / "sdist", filter="data")
+    # The program, not tarfile: Python before 3.11.4 has no filters.
+    (walled.root.parent / "sdist").mkdir()
+    subprocess.run(["tar", "-xzf", str(sdist), "-C", str(walled.root.parent / "sdist")], check=True)
     (unpacked,) = (walled.root.parent / "sdist").iterdir()
     for entry in unpacked.iterdir():
         target = walled.root / entry.name
@@ -120,8 +120,7 @@ def every_landed_commit_passes(project: Stage, began: str) -> None:
         folder.mkdir(parents=True)
         archive = folder.parent / f"{commit}.tar"
         project.git("archive", "--output", str(archive), commit)
-        with tarfile.open(archive) as opened:
-            opened.extractall(folder, filter="data")
+        subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
         ran = subprocess.run(
             ("sh", "-c", SUITE), cwd=folder, env=project.env, text=True, capture_output=True, check=False, timeout=240
         )
