@@ -27,7 +27,8 @@ def because(said: str, why: str) -> str:
 
 def _started(fact: Fact) -> str:
     target, base = text_at(fact.data, "target"), text_at(fact.data, "base")
-    return f"run started on {target} at {base[:12]}"
+    checks = "; ".join(texts_at(fact.data, "checks")) or "none"
+    return because(f"run started on {target} at {base[:12]}, checks", f"{checks} ({text_at(fact.data, 'checks_from')})")
 
 
 def _session(fact: Fact) -> str:
@@ -90,7 +91,9 @@ def _took(data: Data) -> str:
 
 
 def _landed(fact: Fact) -> str:
-    return f"landed as {text_at(fact.data, 'commit')[:12]}: {changes_text(files_at(fact.data))}"
+    said = f"landed as {text_at(fact.data, 'commit')[:12]}: {changes_text(files_at(fact.data))}"
+    behind = [note for note in texts_at(fact.data, "checkouts") if "pending" in note or "could not" in note]
+    return "; ".join((said, *behind))
 
 
 def _closed(fact: Fact) -> str:
