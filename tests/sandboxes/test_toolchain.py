@@ -163,3 +163,21 @@ def test_variables_name_only_what_is_shown(home: Path) -> None:
     (jdk / "lib").mkdir()
     toolchain = found(home, jdk / "bin", JAVA_HOME=str(jdk), GOROOT=str(home / "go"), PYENV_ROOT=str(home / ".ssh"))
     assert toolchain.env == {"JAVA_HOME": str(jdk)}
+
+
+def test_what_the_mount_around_it_shows_already_is_not_mounted_again(home: Path) -> None:
+    inner = write(home / ".tool/plugins/more/bin/inner").parent
+    write(home / ".tool/bin/tool")
+    write(home / ".tool/lib/x")
+    toolchain = found(home, inner, home / ".tool/bin")
+    assert [shown.at for shown in toolchain.shown] == [home / ".tool"]
+    assert toolchain.path == (inner, home / ".tool/bin")
+
+
+def test_what_lies_elsewhere_is_mounted_even_where_a_mount_is_around_it(home: Path, tmp_path: Path) -> None:
+    elsewhere = write(tmp_path / "store/more/bin/inner").parent
+    inner = link(home / ".tool/plugins", elsewhere)
+    write(home / ".tool/bin/tool")
+    write(home / ".tool/lib/x")
+    toolchain = found(home, inner, home / ".tool/bin")
+    assert [(shown.at, shown.source) for shown in toolchain.shown if shown.at == inner] == [(inner, elsewhere)]

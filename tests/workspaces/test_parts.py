@@ -1,6 +1,5 @@
 """The parts of workspaces that can be tried alone: removal, links, bundles, git folders, snapshots."""
 
-import io
 import os
 import subprocess
 from collections.abc import Callable
@@ -14,9 +13,11 @@ from hypothesis import strategies as st
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Oid
 from luminaguard.workspaces import snapshots
-from luminaguard.workspaces.bundle import read_header
+from luminaguard.workspaces.bundle import objects_in, write_bundle
+from luminaguard.workspaces.collect import Brought, read_said
 from luminaguard.workspaces.gitfolder import object_stores, write_git_folder
 from luminaguard.workspaces.look import leaves
+from luminaguard.workspaces.plain_git import plain_git
 from luminaguard.workspaces.remove import remove_folder
 from luminaguard.workspaces.snapshots import Snapshots
 
@@ -105,22 +106,61 @@ def test_a_link_that_stays_inside_is_left_alone(path: str, target: str) -> None:
     assert not leaves(path, target)
 
 
+OID = "a" * 40
+
+
 @given(st.binary(max_size=400))
-def test_no_bytes_confuse_the_reader_of_bundles(content: bytes) -> None:
-    assert read_header(io.BytesIO(content)) is None
-    read_header(io.BytesIO(b"# v2 git bundle\n" + content))
+def test_no_bytes_confuse_the_reader_of_what_came_out(content: bytes) -> None:
+    assert read_said(content) is None
+    said = read_said(f"tip {OID}\n".encode() + content.replace(b"\r", b"").replace(b"other", b""))
+    assert said is None or said.tip == OID
 
 
-def test_a_bundle_that_names_other_refs_is_not_ours() -> None:
-    oid = b"a" * 40
-    pack = b"PACK" + (2).to_bytes(4, "big") + (1).to_bytes(4, "big")
-    good = b"# v2 git bundle\n-" + oid + b" first\n" + oid + b" refs/out/tip\n\n" + pack
-    header = read_header(io.BytesIO(good))
-    assert header is not None
-    assert header.objects == 1
-    assert good[header.pack_at :] == pack
-    for name in (b"refs/heads/main", b"refs/out/../heads/main", b"HEAD"):
-        assert read_header(io.BytesIO(good.replace(b"refs/out/tip", name))) is None
+@pytest.mark.parametrize("word", ["", "--all", "a" * 39, "A" * 40, "a" * 41, "a" * 40 + "^{commit}", "refs/heads/x"])
+def test_only_object_ids_are_taken_for_commits(word: str) -> None:
+    assert read_said(f"tip {word}\ncommitted yes".encode()) is None
+    assert read_said(f"tip {OID}\nother {word}\ncommitted yes".encode()) is None
+
+
+def test_what_came_out_is_read_as_the_script_says_it() -> None:
+    other = "b" * 64
+    said = read_said(f"tip {OID}\ncommitted yes\nother {other}\nskipped a b\nskipped c".encode())
+    assert said == Brought(tip=Oid(OID), others=(Oid(other),), committed=True, skipped=("a b", "c"))
+
+
+def test_a_pack_is_known_by_its_head(tmp_path: Path) -> None:
+    for content, count in (
+        (b"..PACK\0\0\0\2\0\0\0\7", 7),
+        (b"..PACK\0\0\0\2", None),
+        (b"..KCAP\0\0\0\2\0\0\0\7", None),
+    ):
+        (tmp_path / "out").write_bytes(content)
+        with (tmp_path / "out").open("rb") as file:
+            assert objects_in(file.fileno(), 2) == count
+
+
+@pytest.mark.parametrize("options", [(), ("--object-format=sha256",)])
+def test_a_bundle_of_ours_is_one_for_git(tmp_path: Path, options: tuple[str, ...]) -> None:
+    new = tmp_path / "new"
+    subprocess.run(("git", "init", "-q", *options, str(new)), check=True)
+    one, two = _two(new)
+    packed = subprocess.run(
+        ("git", "-C", str(new), "pack-objects", "--revs", "--thin", "--stdout", "-q"),
+        input=f"{two}\n^{one}\n".encode(),
+        capture_output=True,
+        check=True,
+    )
+    (tmp_path / "out").write_bytes(b"said\n\n" + packed.stdout)
+    write_bundle(tmp_path / "b", {"refs/out/tip": two}, [one], pack=tmp_path / "out", at=6)
+    git(new, "bundle", "verify", "-q", str(tmp_path / "b"))
+    assert git(new, "bundle", "list-heads", str(tmp_path / "b")) == f"{two} refs/out/tip"
+
+
+def _two(repository: Path) -> tuple[Oid, Oid]:
+    named = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    tree = git(repository, "write-tree")
+    one = git(repository, *named, "commit-tree", "-m", "one", tree)
+    return Oid(one), Oid(git(repository, *named, "commit-tree", "-m", "two", "-p", one, tree))
 
 
 def test_a_git_folder_of_ours_is_one_for_git(tmp_path: Path, repository: Path, commit: Callable[..., Oid]) -> None:
@@ -206,3 +246,28 @@ def test_a_commit_that_is_not_whole_is_the_machines_fault(
     with pytest.raises(HostFault, match="git checkout-index failed"):
         anyio.run(kept.make, tip)
     assert list(kept.folder.iterdir()) == []
+
+
+def test_git_without_settings_is_made_once_and_again_when_it_was_cut_short(
+    repository: Path, tmp_path: Path, commit: Callable[..., Oid]
+) -> None:
+    tip = commit("a")
+    first = plain_git(tmp_path / "state", repository / ".git", tip)
+    (first.folder / "mark").touch()
+    assert plain_git(tmp_path / "state", repository / ".git", tip) == first
+    assert (first.folder / "mark").exists()
+    (first.folder / "config").write_bytes(b"")
+    again = plain_git(tmp_path / "state", repository / ".git", tip)
+    assert git(again.folder, "config", "core.protectNTFS") == "true"
+    assert [path.name for path in (tmp_path / "state").iterdir()] == [again.folder.name]
+
+
+def test_a_repository_that_became_shallow_gets_a_git_of_its_own(
+    repository: Path, tmp_path: Path, commit: Callable[..., Oid]
+) -> None:
+    tip = commit("a")
+    before = plain_git(tmp_path / "state", repository / ".git", tip)
+    (repository / ".git/shallow").write_text(f"{tip}\n", encoding="ascii")
+    after = plain_git(tmp_path / "state", repository / ".git", tip)
+    assert after.folder != before.folder
+    assert (after.folder / "shallow").read_text(encoding="ascii") == f"{tip}\n"

@@ -16,44 +16,19 @@ from luminaguard.sandboxes.toolchain import STORES, SYSTEM
 OVERLAYS_SINCE = (0, 11)
 AGENT_ID = "1000"
 HOME = Path("/home/agent")
-SYSTEM_FILES = (
-    "alternatives",
-    "crypto-policies",
-    "fonts",
-    "java*",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "magic",
-    "mime.types",
-    "perl",
-    "pki/ca-trust/extracted",
-    "pki/tls/certs",
-    "protocols",
-    "python3*",
-    "services",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "timezone",
-)
-"""What of /etc is shown: nothing in it is anybody's secret. Never ssl/private, gitconfig, npmrc, pip.conf."""
 HIDDEN = (
-    "kcore",
     "key-users",
     "keys",
-    "kmsg",
     "kpagecgroup",
     "kpagecount",
     "kpageflags",
-    "mtrr",
     "pagetypeinfo",
     "sched_debug",
     "slabinfo",
-    "sysrq-trigger",
     "timer_list",
     "vmallocinfo",
 )
+"""What of /proc tells of this machine. Not kcore, kmsg, mtrr: whoever opens them is asked for a capability."""
 WRITTEN = {
     "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
     f"agent:x:{AGENT_ID}:{AGENT_ID}:agent:{HOME}:/bin/sh\n"
@@ -103,8 +78,8 @@ def _tried(program: Path) -> Bwrap | None:
 
 @functools.cache
 def system_flags() -> tuple[str, ...]:
-    """Give the flags that show the system read-only, and of /etc, /proc and /dev only what is nobody's secret."""
-    return (*_folders(), *_proc(), "--dev", "/dev", *_etc())
+    """Give the flags that show the system read-only, and of /proc and /dev only what is nobody's secret."""
+    return (*_folders(), *_proc(), "--dev", "/dev")
 
 
 def _folders() -> Iterator[str]:
@@ -117,18 +92,10 @@ def _folders() -> Iterator[str]:
 
 def _proc() -> Iterator[str]:
     # Read-only as a whole: where we run as root, a program inside is still the owner of /proc/sys/kernel/core_pattern,
-    # and what it wrote there would be run by the kernel, outside, as root.
+    # and what it wrote there would be run by the kernel, outside, as root. As their owner it could read what is for
+    # root alone, too; so root hides all of HIDDEN, and others only what they could read themselves: each mask costs.
     yield from ("--proc", "/proc")
     for name in HIDDEN:
-        if os.path.lexists(f"/proc/{name}"):
+        if os.access(f"/proc/{name}", os.R_OK):
             yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
     yield from ("--remount-ro", "/proc")
-
-
-def _etc() -> Iterator[str]:
-    etc = Path("/etc")
-    for pattern in SYSTEM_FILES:
-        for found in sorted(etc.glob(pattern)):
-            if found.exists() and os.access(found, os.R_OK):
-                yield from ("--ro-bind", str(found), str(found))
-    yield from ("--symlink", "/proc/mounts", "/etc/mtab")

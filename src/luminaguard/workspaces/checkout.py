@@ -24,6 +24,7 @@ from luminaguard.workspaces.files import (
     read_record,
     write_record,
 )
+from luminaguard.workspaces.plain_git import plain_git
 from luminaguard.workspaces.remove import remove_folder
 from luminaguard.workspaces.snapshots import check_out
 
@@ -57,7 +58,8 @@ class CheckoutWorkspaces:
         temporary = new_folder(self._folder)
         try:
             tree, index = temporary / "tree", temporary / "index"
-            await check_out(record.start.commit, self._ground.common, tree=tree, index=index)
+            git = plain_git(self._ground.state, self._ground.common, record.start.commit)
+            await check_out(git, record.start.commit, tree=tree, index=index)
             self._ground.write_git(tree, record.start)
             shutil.copyfile(index, tree / ".git/index")
             write_record(temporary, record)
@@ -69,7 +71,8 @@ class CheckoutWorkspaces:
     async def collect(self, workspace: Workspace, *, ref: str, message: str) -> Delivered:
         """Bring the work home; no process may be at work in the workspace."""
         index = workspace.folder / "index"
-        return await collect_from(self._ground, workspace, index=index, ref=ref, message=message)
+        indexed = workspace.start.commit
+        return await collect_from(self._ground, workspace, index=index, indexed=indexed, ref=ref, message=message)
 
     async def discard(self, workspace: Workspace) -> None:
         """Remove what the workspace holds."""

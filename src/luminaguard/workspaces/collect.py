@@ -19,34 +19,57 @@ from luminaguard.model.ids import Oid
 from luminaguard.sandboxes.base import Mount, Sandbox
 from luminaguard.workspaces.base import Workspace
 from luminaguard.workspaces.files import ENV, SPARE_AT
-from luminaguard.workspaces.gitfolder import write_git_folder
+from luminaguard.workspaces.gitfolder import LEAST, write_git_folder
 from luminaguard.workspaces.remove import remove_folder
 from luminaguard.workspaces.scripts import COLLECT
 
 BUNDLE_BYTES = 512 * 1024 * 1024
 TIMEOUT_S = 900.0
 HEADER_BYTES = 65536
+OTHERS = 32
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brought:
-    """What the sandbox said of the work, every word of it untrusted, and the file that holds the bundle.
+class Pack:
+    """The objects that came out: a pack of git's that begins at `at` in `file`."""
 
-    `bundle` is None when there are no new commits. `skipped` are folders that could not be taken along.
+    file: Path
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What the sandbox said of the work, every word of it untrusted, and where the objects lie.
+
+    `others` are the tips of further branches. `pack` is None when there are no new commits. `skipped` are folders that
+    could not be taken along.
     """
 
     tip: Oid
-    committed: bool
-    skipped: tuple[str, ...]
-    bundle: Path | None
+    others: tuple[Oid, ...] = ()
+    committed: bool = False
+    skipped: tuple[str, ...] = ()
+    pack: Pack | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """How the work began: the tree of its start, and an index with the commit that it fits.
+
+    The index spares git to read every file; where it fits the start, it need not be brought up to date either.
+    """
+
+    tree: Oid
+    index: Path
+    indexed: Oid
 
 
 async def bring_out(
     workspace: Workspace,
     sandbox: Sandbox,
     *,
-    index: Path,
+    begun: Begun,
     alternates: tuple[Path, ...],
     shallow: Path,
     message: str,
@@ -56,7 +79,7 @@ async def bring_out(
     Args:
         workspace: no process of its agent may be alive.
         sandbox: what encloses the script.
-        index: the index of the checkout that the workspace began with; spares git to read every file.
+        begun: what the workspace began with.
         alternates: where a program inside finds the repository's objects and the agent's.
         shallow: the repository's `shallow` file, which may not be there.
         message: of the commit that is made when the agent left changes.
@@ -65,8 +88,9 @@ async def bring_out(
         HostFault: this machine could not run it.
     """
     place, spare = workspace.folder / "collect", workspace.folder / "git"
-    await anyio.to_thread.run_sync(remove_folder, place)
-    await anyio.to_thread.run_sync(remove_folder, spare)
+    for left in (place, spare):
+        if os.path.lexists(left):
+            await anyio.to_thread.run_sync(remove_folder, left)
     mount = Mount(source=spare, at=SPARE_AT, writable=True)
     tree = workspace.walls.tree
     at = sandbox.seen_at(tree) if isinstance(tree, Mount) else tree.at
@@ -76,18 +100,21 @@ async def bring_out(
         refs={"refs/heads/start": workspace.start.commit},
         alternates=alternates,
         shallow=shallow,
+        folders=LEAST,
         more=f"[core]\n\thooksPath = /dev/null\n\texcludesFile = {_quoted(at / '.git/info/exclude')}\n",
     )
-    shutil.copyfile(index, spare / "index")
+    shutil.copyfile(begun.index, spare / "index")
     walls = replace(workspace.walls, mounts=(*workspace.walls.mounts, mount), env=ENV)
     start = workspace.start
-    told = (str(sandbox.seen_at(mount)), str(at), start.commit, start.merge or "", start.branch)
-    argv = ("/bin/sh", "-c", COLLECT, "collect", *told, _date(workspace.folder), message[:65536])
+    told = (
+        *(str(sandbox.seen_at(mount)), str(at), start.commit, start.merge or "", start.branch),
+        *(_date(workspace.folder), message[:65536], begun.tree, begun.indexed),
+    )
+    argv = ("/bin/sh", "-c", COLLECT, "collect", *told)
     ended = await run_attached(place, sandbox.enclose(argv, walls), timeout_s=TIMEOUT_S, out_bytes=BUNDLE_BYTES)
     if ended.cause in ("lost", "owner gone", "cancelled"):
         raise HostFault(f"the work of {workspace.name} was not brought out: {ended.cause}", hint="run it again")
     brought = _read(place / "out") if ended.cause == "exited" and ended.exit_code == 0 else None
-    await anyio.to_thread.run_sync(remove_folder, spare)
     return brought or _why(ended, place)
 
 
@@ -124,32 +151,29 @@ def _last_line(path: Path) -> str:
 
 
 def _read(path: Path) -> Brought | None:
-    """Split what the script said from the bundle that follows it; None where it is not what the script says."""
+    """Read what the script said, and where the pack behind it begins; None where it is not what the script says."""
     with path.open("rb") as file:
         head, found, _ = file.read(HEADER_BYTES).partition(b"\n\n")
-        if not found:
-            return None
-        said: dict[str, str] = {}
-        skipped: list[str] = []
-        for line in head.decode(errors="replace").splitlines():
-            name, _, value = line.partition(" ")
-            said.setdefault(name, value)
-            if name == "skipped":
-                skipped.append(value)
-        if not OID.fullmatch(said.get("tip", "")):
-            return None
-        file.seek(len(head) + 2)
-        bundle = _keep(file.fileno(), path.with_name("work.bundle"), path.stat().st_size - len(head) - 2)
-    return Brought(
-        tip=Oid(said["tip"]), committed=said.get("committed") == "yes", skipped=tuple(skipped), bundle=bundle
-    )
+        size = file.seek(0, os.SEEK_END)
+    brought = read_said(head) if found else None
+    if brought is None or size == len(head) + 2:
+        return brought
+    return replace(brought, pack=Pack(file=path, at=len(head) + 2))
 
 
-def _keep(source: int, to: Path, size: int) -> Path | None:
-    if size == 0:
+def read_said(head: bytes) -> Brought | None:
+    """Read the lines that come before the pack; None where they are not those of the script."""
+    said: dict[str, list[str]] = {}
+    for line in head.decode(errors="replace").splitlines():
+        name, _, value = line.partition(" ")
+        said.setdefault(name, []).append(value)
+    tip, *_ = said.get("tip", [""])
+    others = said.get("other", [])[:OTHERS]
+    if not all(OID.fullmatch(oid) for oid in (tip, *others)):
         return None
-    offset = os.lseek(source, 0, os.SEEK_CUR)
-    with to.open("wb") as file:
-        while copied := os.sendfile(file.fileno(), source, offset, 1 << 30):
-            offset += copied
-    return to
+    return Brought(
+        tip=Oid(tip),
+        others=tuple(map(Oid, others)),
+        committed=said.get("committed") == ["yes"],
+        skipped=tuple(said.get("skipped", ())),
+    )

@@ -11,7 +11,7 @@ from luminaguard.model.ids import Oid
 from luminaguard.sandboxes.base import Mount, Sandbox
 from luminaguard.workspaces.base import Start, Workspace
 from luminaguard.workspaces.gitfolder import IDENTITY, object_stores, write_git_folder
-from luminaguard.workspaces.scripts import PREPARE
+from luminaguard.workspaces.scripts import FRESH, PREPARE
 
 TREE_AT = Path("/workspace")
 STORES_AT = Path("/run/luminaguard/objects")
@@ -60,6 +60,7 @@ class Ground:
             alternates=self.stores_inside(),
             shallow=self.common / "shallow",
         )
+        (tree / ".git" / FRESH).touch()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

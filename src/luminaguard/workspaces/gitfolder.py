@@ -41,7 +41,17 @@ CONFIG = """\
 [advice]
 \tdetachedHead = false
 """
+FOLDERS = ("objects/info", "objects/pack", "refs/heads", "info")
+LEAST = ("objects/info", "refs")
+"""What git itself cannot do without; each folder costs when it is made and when it is removed."""
 SHA256 = "[extensions]\n\tobjectformat = sha256\n"
+
+
+def config_for(oid: Oid) -> str:
+    """Give the configuration for a git folder whose objects have ids like `oid`."""
+    is_sha256 = len(oid) == 64
+    config = CONFIG.format(version=int(is_sha256), name=AGENT_NAME, email=AGENT_EMAIL)
+    return config + (SHA256 if is_sha256 else "")
 
 
 def write_git_folder(
@@ -52,6 +62,7 @@ def write_git_folder(
     alternates: Sequence[Path] = (),
     shallow: Path | None = None,
     more: str = "",
+    folders: Sequence[str] = FOLDERS,
 ) -> None:
     """Write a whole git folder.
 
@@ -62,12 +73,11 @@ def write_git_folder(
         alternates: folders that objects are borrowed from, as the reader will see them.
         shallow: the `shallow` file of the repository that objects are borrowed from.
         more: further lines of configuration.
+        folders: which folders there are from the start.
     """
-    is_sha256 = len(next(iter(refs.values()))) == 64
-    for name in ("objects/info", "objects/pack", "refs/heads", "info"):
+    for name in folders:
         (folder / name).mkdir(parents=True)
-    config = CONFIG.format(version=int(is_sha256), name=AGENT_NAME, email=AGENT_EMAIL)
-    (folder / "config").write_text(config + (SHA256 if is_sha256 else "") + more, encoding="utf-8")
+    (folder / "config").write_text(config_for(next(iter(refs.values()))) + more, encoding="utf-8")
     (folder / "HEAD").write_text(f"ref: {head}\n" if head.startswith("refs/") else f"{head}\n", encoding="utf-8")
     lines = "".join(f"{oid} {name}\n" for name, oid in sorted(refs.items()))
     (folder / "packed-refs").write_text(f"# pack-refs with: sorted \n{lines}", encoding="utf-8")

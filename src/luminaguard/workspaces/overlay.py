@@ -88,8 +88,9 @@ class OverlayWorkspaces:
     async def collect(self, workspace: Workspace, *, ref: str, message: str) -> Delivered:
         """Bring the work home; no process may be at work in the workspace."""
         assert isinstance(workspace.walls.tree, Overlay)
-        index = workspace.walls.tree.lower.with_name("index")
-        return await collect_from(self._ground, workspace, index=index, ref=ref, message=message)
+        snapshot = workspace.walls.tree.lower.parent
+        index, indexed = snapshot / "index", Oid(snapshot.name)
+        return await collect_from(self._ground, workspace, index=index, indexed=indexed, ref=ref, message=message)
 
     async def discard(self, workspace: Workspace) -> None:
         """Remove what the workspace holds; the snapshot under it stays for the next."""

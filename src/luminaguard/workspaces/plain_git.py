@@ -1,18 +1,16 @@
 """Git on this machine with no setting of anybody's: a git folder of ours over the repository's objects."""
 
+import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import anyio
 
 from luminaguard.host.git import clean_env
 from luminaguard.host.process import Ran, run
 from luminaguard.model.faults import HostFault
 from luminaguard.model.ids import Oid
-from luminaguard.workspaces.gitfolder import write_git_folder
+from luminaguard.workspaces.gitfolder import config_for, write_git_folder
 from luminaguard.workspaces.remove import remove_folder
 
 NEUTRAL: Mapping[str, str] = {
@@ -25,6 +23,8 @@ NEUTRAL: Mapping[str, str] = {
     # A small pack can name a huge object; git then gives up instead of taking the machine's memory.
     "GIT_ALLOC_LIMIT": "2g",
 }
+
+HEAD = b"ref: refs/none\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +57,48 @@ def last_words(ran: Ran) -> str:
     return lines[-1] if lines else f"exit code {ran.exit_code}"
 
 
-@asynccontextmanager
-async def plain_git(
-    state: Path, common: Path, refs: Mapping[str, Oid], env: Mapping[str, str] | None = None
-) -> AsyncIterator[PlainGit]:
-    """Make a git folder in `state` over the objects of the repository at `common`, and remove it after use."""
-    state.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=state, prefix="git-"))
+def plain_git(state: Path, common: Path, start: Oid, env: Mapping[str, str] | None = None) -> PlainGit:
+    """Give git over the objects of the repository at `common`; its folder lies in `state`, made once and kept.
+
+    Args:
+        state: a folder of ours.
+        common: the repository's git folder.
+        start: any commit of it; tells SHA-1 from SHA-256.
+        env: further variables for git.
+
+    Raises:
+        HostFault: the folder cannot be written.
+    """
+    shallow, config = common / "shallow", config_for(start)
     try:
-        home = folder / "git"
-        write_git_folder(home, head="refs/none", refs=refs, shallow=common / "shallow")
-        yield PlainGit(folder=home, objects=common / "objects", env=env or {})
+        cut = shallow.read_bytes() if shallow.is_file() else b""
+        folder = state / f"plain-{hashlib.sha256(config.encode() + cut).hexdigest()[:16]}"
+        if not _is_whole(folder, config, cut):
+            _make(folder, start, shallow)
+    except OSError as exc:
+        raise HostFault(f"cannot make a git folder in {state}: {exc}", hint="is the disk full?") from exc
+    return PlainGit(folder=folder, objects=common / "objects", env=env or {})
+
+
+def _is_whole(folder: Path, config: str, cut: bytes) -> bool:
+    # Nothing here is synced: after a power cut a file may be empty, and without its settings git would check less.
+    try:
+        if (folder / "config").read_text(encoding="utf-8") != config or (folder / "HEAD").read_bytes() != HEAD:
+            return False
+        return not cut or (folder / "shallow").read_bytes() == cut
+    except FileNotFoundError:
+        return False
+
+
+def _make(folder: Path, start: Oid, shallow: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="git-"))
+    try:
+        write_git_folder(temporary / "git", head="refs/none", refs={"refs/heads/start": start}, shallow=shallow)
+        remove_folder(folder)
+        (temporary / "git").rename(folder)
+    except OSError:  # another process made the same
+        if not (folder / "HEAD").exists():
+            raise
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(remove_folder, folder)
+        remove_folder(temporary)

@@ -3,13 +3,13 @@
 import os
 import tempfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
 
 from luminaguard.model.ids import Oid
-from luminaguard.workspaces.plain_git import plain_git
+from luminaguard.workspaces.plain_git import PlainGit, plain_git
 from luminaguard.workspaces.remove import remove_folder
 
 KEPT = 2
@@ -42,6 +42,7 @@ class Snapshots:
     def __init__(self, folder: Path, *, common: Path) -> None:
         self.folder = folder
         self.common = common
+        self._near: dict[tuple[Oid, Oid], bool] = {}
 
     def at(self, commit: Oid) -> Snapshot | None:
         """Give the snapshot of a commit if there is one."""
@@ -67,16 +68,19 @@ class Snapshots:
         return await self.make(commit)
 
     async def _is_near(self, old: Oid, new: Oid) -> bool:
-        async with plain_git(self.folder, self.common, {"refs/heads/old": old}) as git:
+        if (old, new) not in self._near:
+            git = plain_git(self.folder.parent, self.common, old)
             ran = await git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new, ok=(0, 128))
-        return ran.exit_code == 0 and ran.out.count(b"\0") <= NEAR_PATHS
+            self._near[old, new] = ran.exit_code == 0 and ran.out.count(b"\0") <= NEAR_PATHS
+        return self._near[old, new]
 
     async def make(self, commit: Oid) -> Snapshot:
         """Check `commit` out into a new snapshot; another one making the same is no harm."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix="new-"))
         try:
-            await check_out(commit, self.common, tree=temporary / "tree", index=temporary / "index")
+            git = plain_git(self.folder.parent, self.common, commit)
+            await check_out(git, commit, tree=temporary / "tree", index=temporary / "index")
             os.utime(temporary)
             _rename(temporary, self.folder / commit)
         finally:
@@ -101,14 +105,13 @@ def _rename(old: Path, new: Path) -> None:
             raise
 
 
-async def check_out(commit: Oid, common: Path, *, tree: Path, index: Path) -> None:
-    """Check a commit of the repository at `common` out into a new folder, with no filter and no hook of anybody's.
+async def check_out(git: PlainGit, commit: Oid, *, tree: Path, index: Path) -> None:
+    """Check a commit out into a new folder, with no filter and no hook of anybody's.
 
     Raises:
         HostFault: the commit is not whole here, or the disk is full.
     """
     tree.mkdir(parents=True)
-    env = {"GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(index)}
-    async with plain_git(tree.parent, common, {"refs/heads/start": commit}, env) as git:
-        await git.run("read-tree", "--end-of-options", commit)
-        await git.run("checkout-index", "--all", "--index", "--quiet", timeout_s=1800.0)
+    git = replace(git, env={"GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(index)})
+    await git.run("read-tree", "--end-of-options", commit)
+    await git.run("checkout-index", "--all", "--index", "--quiet", timeout_s=1800.0)

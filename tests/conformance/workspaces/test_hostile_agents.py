@@ -326,6 +326,20 @@ def test_the_kernel_cannot_be_told_to_run_something(overlay_bench: Bench) -> Non
     assert Path("/proc/sys/kernel/core_pattern").read_bytes() == before
 
 
+def test_what_proc_tells_of_this_machine_is_not_read(overlay_bench: Bench) -> None:
+    # As root the agent owns these files; the kernel asks for a capability only at some of them.
+    names = (
+        "kcore key-users keys kmsg kpagecgroup kpagecount kpageflags mtrr pagetypeinfo sched_debug slabinfo"
+        " timer_list vmallocinfo"
+    )
+    script = (
+        f"cd /proc; for name in {names}; do head -c 64 $name 2>/dev/null | wc -c; done; (: >sysrq-trigger) || echo no"
+    )
+    log = seen(overlay_bench, script)
+    assert log.split()[:13] == ["0"] * 13
+    assert log.split()[-1] == "no"
+
+
 def test_there_is_no_network_not_even_to_this_machine(overlay_bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

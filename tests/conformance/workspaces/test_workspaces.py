@@ -194,6 +194,50 @@ def test_commits_that_the_agent_walked_away_from_are_kept(bench: Bench) -> None:
     assert bench.git("log", "-1", "--format=%s", f"{REF}-other-1") == "side"
 
 
+@pytest.mark.parametrize(
+    "moved",
+    [
+        "git pack-refs --all --prune",
+        "mv .git/refs/heads .git/moved; ln -s ../moved .git/refs/heads",
+    ],
+)
+def test_commits_are_found_wherever_the_agent_has_put_its_refs(bench: Bench, moved: str) -> None:
+    bench.work(f"git checkout -q -b side; echo s > s; git add s; git commit -qm side; git checkout -q -; {moved}")
+    assert bench.git("log", "-1", "--format=%s", f"{REF}-other-1") == "side"
+
+
+def test_what_is_stashed_is_kept(bench: Bench) -> None:
+    done = bench.work("echo s > a; git stash -q; echo m > m")
+    assert bench.show(done.commit, "a") == "one\ntwo\nthree"
+    assert bench.git("show", f"{REF}-other-1:a") == "s"
+
+
+def test_a_branch_that_was_reset_to_before_the_start_brings_nothing(bench: Bench) -> None:
+    bench.commit("second", z="z")
+    done = bench.work("git reset -q --hard HEAD~1")
+    assert done.delivered.commit is None
+    assert done.delivered.refused is None
+
+
+def test_a_branch_that_is_no_longer_the_agents_brings_its_side_branch_all_the_same(bench: Bench) -> None:
+    bench.commit("second", z="z")
+    done = bench.work(
+        "git checkout -q -b side; echo s > s; git add s; git commit -qm side; git checkout -q -;"
+        "git reset -q --hard HEAD~1"
+    )
+    assert done.delivered.commit is None
+    assert bench.git("log", "-1", "--format=%s", f"{REF}-other-1") == "side"
+
+
+def test_commits_stay_where_the_marks_of_the_preparation_are_gone(bench: Bench) -> None:
+    bench.create(name="earlier")
+    bench.commit("second", a="changed\n")
+    workspace = bench.create()
+    bench.enter(workspace, "echo mine > a; git commit -qam mine; rm -f .git/luminaguard-*")
+    _, log = bench.enter(workspace, "cat a; git log -1 --format=%s")
+    assert log.split() == ["mine", "mine"]
+
+
 def test_commits_on_the_branch_count_where_head_was_moved_back(bench: Bench) -> None:
     done = bench.work("echo x > x; git add x; git commit -qm mine; git checkout -q --detach HEAD~1")
     assert bench.git("log", "-1", "--format=%s", done.commit) == "mine"
