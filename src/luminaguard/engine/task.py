@@ -10,6 +10,7 @@ from luminaguard.engine.book import Book
 from luminaguard.engine.lander import Blamed, Gone, Lander, Ticket
 from luminaguard.engine.prompt import prompt_for
 from luminaguard.engine.record import files_json, findings_json, issue_of, number, text, texts
+from luminaguard.engine.results import GOES_ON, Again, Hold, Over, Parked
 from luminaguard.engine.slots import Movement, Slots
 from luminaguard.forges.base import PullDraft
 from luminaguard.gates.base import Subject
@@ -20,40 +21,6 @@ from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.issue import IssueState, Kind
 from luminaguard.model.work import Change, Conflict, FileChange, Verdict
 from luminaguard.workspaces.base import Start
-
-GOES_ON = "landing"
-"""The group of holds after which a retry takes the same work up again instead of starting the agent anew."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
-    """The attempt came to nothing that can land; another may. `has_work` says that commits wait on the branch."""
-
-    why: str
-    what: str
-    feedback: str
-    has_work: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
-    """A person must act before this can go on."""
-
-    why: str
-    who: str
-    how: str
-    group: str
-    log: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Over:
-    """The issue has landed, or nobody wants it any more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parked:
-    """A person has stopped it; what goes on is decided afresh."""
 
 
 @dataclass(slots=True, kw_only=True)

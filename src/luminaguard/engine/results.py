@@ -1,0 +1,37 @@
+"""What an attempt at an issue comes to."""
+
+from dataclasses import dataclass
+
+GOES_ON = "landing"
+"""The group of holds after which a retry takes the same work up again instead of starting the agent anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """The attempt came to nothing that can land; another may. `has_work` says that commits wait on the branch."""
+
+    why: str
+    what: str
+    feedback: str
+    has_work: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A person must act before this can go on."""
+
+    why: str
+    who: str
+    how: str
+    group: str
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """The issue has landed, or nobody wants it any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """A person has stopped it; what goes on is decided afresh."""
