@@ -19,8 +19,8 @@ from luminaguard.app.settings_tables import (
 from luminaguard.app.settings_toml import MAX_BYTES, lines_of_keys
 from luminaguard.host.limits import Limits
 from luminaguard.model.faults import UserFault
-from luminaguard.model.work import Severity
 from luminaguard.model.isolation import Isolation
+from luminaguard.model.work import Severity
 
 INTERFACE = """\
 [backlog]

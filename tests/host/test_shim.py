@@ -227,6 +227,10 @@ def test_the_nursery_starts_without_what_lies_in_its_folder(tmp_path: Path) -> N
     ours.close()
     with theirs:
         ran = subprocess.run(
-            [sys.executable, "-I", "-S", shim.__file__], cwd=tmp_path, stdin=theirs, capture_output=True, check=False
+            [sys.executable, "-I", "-S", shim.__file__],
+            cwd=tmp_path,
+            stdin=theirs.fileno(),
+            capture_output=True,
+            check=False,
         )
     assert (ran.returncode, ran.stderr) == (0, b"")
