@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo "$(BIN)/python -m pip" \
 	|| echo "$(PYTHON) -m pip --python $(BIN)/python") --disable-pip-version-check install -q
 
-.PHONY: demo setup fmt check test test-slow bench
+.PHONY: demo setup fmt check test test-slow test-vm bench
 
 demo: .venv/.runs
 	$(BIN)/luminaguard demo
@@ -31,13 +31,17 @@ check: .venv/.develops
 	@! grep -nE '[a-z]+://' requirements/*
 
 test: .venv/.develops
-	$(BIN)/pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/pytest -n 2 -m "not slow and not vm" $(ARGS)
 
 test-slow: .venv/.develops
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -m "slow and not vm" $(ARGS)
+
+# The hypervisor layer: needs QEMU (Debian: qemu-system-x86) and the guest kernel (pip install 'microsandbox==0.7.11').
+test-vm: .venv/.develops
+	$(BIN)/pytest -m vm $(ARGS)
 
 bench: .venv/.develops
-	@set -e; for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file"; done
+	@set -e; for file in $$(grep -l __main__ benchmarks/*.py | grep -v vm.py); do echo "== $$file"; $(BIN)/python "$$file"; done
 
 # The stamps say what .venv can do: run the product; check and test it too.
 .venv/.runs: requirements/runtime.txt requirements/build.txt pyproject.toml | $(BIN)/python

@@ -173,7 +173,7 @@ def answer(stream: socket.socket) -> None:
     if asked != b"CONNECT 5000\n":
         stream.close()
         return
-    stream.sendall(b"OK 1073741824\nhello")
+    stream.sendall(b"OK 1073741824\n" + bytes.fromhex(os.environ.get("FAKE_GREETING", b"hello".hex())))
     while data := stream.recv(4096):
         stream.sendall(data)
 

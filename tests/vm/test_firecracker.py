@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +20,8 @@ from luminaguard.vm.answering import channel_variables
 from luminaguard.vm.base import Channel, Disk, Execution, Hypervisor, Result, Snapshotting, VmConfig, VmInstance
 from luminaguard.vm.firecracker import Firecracker, connected, too_old
 from luminaguard.vm.firecracker_jail import Home, Programs
+from luminaguard.vm.frames import VERSION, Told
+from luminaguard.vm.guest_vm import Guest
 from luminaguard.vm.running import listed
 
 pytestmark = [
@@ -250,6 +253,18 @@ async def test_a_channel_leads_from_the_guests_port_to_the_named_socket(driver: 
 async def test_the_environment_of_a_guest_reaches_its_programs(driver: Firecracker) -> None:
     async with await driver.spawn(VmConfig(environment={"A": "b"})) as instance:
         assert guest_of(instance).variables == {"A": "b"}
+
+
+async def test_the_greeting_of_our_agent_makes_a_guest(
+    files: Path, programs: Programs, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GREETING", struct.pack("<IBII", 9, Told.HELLO, 0, VERSION).hex())
+    driver = Firecracker(
+        kernel=lambda _: files / "kernel", initrd=lambda: files / "initrd", programs=programs, folder=folder
+    )
+    async with await driver.spawn(VmConfig()) as instance:
+        assert isinstance(instance.guest, Guest)
+        assert instance.guest.link.fault is None
 
 
 async def test_a_program_that_ends_at_once_is_told_with_its_last_words(

@@ -145,7 +145,7 @@ def exec_payload(argv: Sequence[str], env: Mapping[str, str], cwd: str) -> bytes
         raise UserFault("there is no program to run in the guest", hint="give at least one argument")
     if len(argv) > WORDS or len(env) > WORDS:
         raise UserFault(f"more than {WORDS} arguments or variables for one program", hint="put them into a file")
-    if wrong := next((name for name in env if not name or "=" in name), None):
+    if (wrong := next((name for name in env if not name or "=" in name), None)) is not None:
         raise UserFault(f"'{wrong}' cannot be the name of a variable", hint="names have no '=' in them")
     head = struct.pack("<HH", len(argv), len(env))
     payload = head + words(cwd, *argv, *(f"{name}={value}" for name, value in env.items()))

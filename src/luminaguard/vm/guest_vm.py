@@ -20,6 +20,8 @@ OUTPUT_BYTES = 256 << 20
 COPY_WITHIN_S = 3600.0
 GREETING_WITHIN_S = 30.0
 MS_RDONLY = 1
+AGENT_ITSELF = "/proc/self/exe"
+WARM_WITHIN_S = 30.0
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
@@ -140,6 +142,13 @@ class Guest:
         answer = await self.link.answer(future)
         if answer.number:
             raise HostFault(f"the guest did not take time and entropy (errno {answer.number})")
+
+    async def warm(self) -> None:
+        """Make a process once. The agent's own program, so that nothing of the user's runs.
+
+        An emulator translates code when it first runs: the next process takes a tenth of the time.
+        """
+        await self.exec([AGENT_ITSELF], timeout_s=WARM_WITHIN_S)
 
     async def aclose(self) -> None:
         """Close the link."""

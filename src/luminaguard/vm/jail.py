@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,24 +79,34 @@ def jailed(bwrap: Path | None, argv: Sequence[str], binds: Sequence[Bind], *, pi
         kvm: whether it needs /dev/kvm.
     """
     if bwrap is None:
-        return Jailed(argv=tuple(argv), preexec=_die_with_parent if hasattr(signal, "pthread_kill") else None)
+        return Jailed(argv=tuple(argv), preexec=_bound_to_us())
     found = [str(bwrap), *_walls(), "--info-fd", str(pid_fd)]
     for bind in binds:
         found += ["--bind" if bind.is_writable else "--ro-bind", str(bind.source), bind.inside]
     if kvm:
         found += ["--dev-bind", "/dev/kvm", "/dev/kvm"]
-    return Jailed(argv=(*found, "--", *argv), preexec=None)
+    return Jailed(argv=(*found, "--", *argv), preexec=_bound_to_us())
 
 
-def _libc() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(None, use_errno=True)
-    except OSError:
+def _bound_to_us() -> Callable[[], None] | None:
+    """Give what binds a child's life to ours, between fork and exec.
+
+    bubblewrap does the same, but milliseconds later: an owner killed in between would leave a guest behind. macOS has
+    no such call: there the orphan's folder is found by the next who looks.
+    """
+    if not sys.platform.startswith("linux"):
         return None
+    prctl, owner = _prctl(), os.getpid()
+
+    def bind() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != owner:
+            os._exit(1)
+
+    return bind
 
 
-def _die_with_parent() -> None:
-    # Between fork and exec. macOS has no prctl: there the orphan's folder is found by the next who looks.
-    libc = _libc()
-    if libc is not None and hasattr(libc, "prctl"):
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+@functools.cache
+def _prctl() -> Callable[[int, int], int]:
+    found: Callable[[int, int], int] = ctypes.CDLL(None).prctl
+    return found

@@ -164,6 +164,8 @@ class Link(asyncio.Protocol):
         self._answers: dict[int, asyncio.Future[Frame]] = {}
         self._hello = asyncio.Event()
         self._version = 0
+        self._held: bytearray | None = None
+        self._left: asyncio.Event | None = None
 
     # What the transport calls.
 
@@ -182,7 +184,10 @@ class Link(asyncio.Protocol):
             self.end(HostFault(f"the guest sent {exc}", hint="its agent is broken or was tampered with: throw it away"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the cause is in the hypervisor's log
-        """Tell everybody who waits."""
+        """Tell everybody who waits, unless the guest only moves."""
+        if self._left is not None:
+            self._left.set()
+            return
         why = self._why_gone()
         self.end(HostFault(f"the guest is gone{': ' if why else ''}{why}", hint="start another one"))
 
@@ -236,7 +241,52 @@ class Link(asyncio.Protocol):
         if self.fault is not None:
             raise self.fault
         assert self._transport is not None
-        self._transport.write(frame(what, name, payload))
+        if self._held is not None:
+            self._held += frame(what, name, payload)
+        else:
+            self._transport.write(frame(what, name, payload))
+
+    # While the guest moves to another process.
+
+    async def hold(self) -> None:
+        """Say nothing from now on, and wait until the guest has taken all that was said.
+
+        Raises:
+            Transient: it does not answer.
+        """
+        future = self.ask_ahead(Say.PING)
+        self._held = bytearray()
+        await self.answer(future)
+
+    def go_on(self) -> None:
+        """Say what was held back."""
+        held, self._held = self._held, None
+        if held and self.fault is None and self._transport is not None:
+            self._transport.write(bytes(held))
+
+    def expect_move(self) -> asyncio.Event:
+        """Give what is set when the old process is gone and all that it passed on is here."""
+        self._left = asyncio.Event()
+        return self._left
+
+    def move_to(self, other: "Link") -> None:
+        """Go on over the connection of a link that has heard nothing yet."""
+        self._transport, self._why_gone = other.give_up()
+        self._left = None
+        self._transport.set_protocol(self)
+        self._transport.resume_reading()
+        self.go_on()
+
+    def give_up(self) -> tuple[asyncio.Transport, Callable[[], str]]:
+        """Let go of the connection, for another link."""
+        assert self._transport is not None
+        transport, self._transport = self._transport, None
+        return transport, self._why_gone
+
+    def be_deaf(self) -> None:
+        """Leave what comes in the socket, for the link that moves here."""
+        assert self._transport is not None
+        self._transport.pause_reading()
 
     async def greeted(self, *, within_s: float) -> None:
         """Wait for the agent of a guest that boots.

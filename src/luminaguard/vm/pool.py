@@ -16,12 +16,21 @@ REST_S = 1.0
 class Pool(Generic[Ready]):
     """Guests of one kind. `pool_of` opens one."""
 
-    def __init__(self, make: Callable[[], Awaitable[Ready]], *, size: int, is_good: Callable[[Ready], bool]) -> None:
-        """Take the way to make one, how many to hold, and a look whether one is still good."""
+    def __init__(
+        self,
+        make: Callable[[], Awaitable[Ready]],
+        *,
+        size: int,
+        is_good: Callable[[Ready], bool],
+        end: Callable[[Ready], Awaitable[None]],
+    ) -> None:
+        """Take the way to make one, how many to hold, a look whether one is still good, and the way to end one."""
         self._make = make
+        self._end = end
         self._size = size
         self._is_good = is_good
         self._ready: deque[Ready] = deque()
+        self._spent: list[Ready] = []
         self._changed = anyio.Event()
         self.fault: Fault | None = None
         """Why the last one could not be made; None while all goes well."""
@@ -33,6 +42,7 @@ class Pool(Generic[Ready]):
             self._tell()
             if self._is_good(found):
                 return found
+            self._spent.append(found)
         return None
 
     async def full(self) -> None:
@@ -51,10 +61,13 @@ class Pool(Generic[Ready]):
         self._changed = anyio.Event()
 
     async def fill(self) -> None:
-        """Make guests for as long as it lives."""
+        """Make guests for as long as it lives, and end those that went bad."""
         while True:
-            while len(self._ready) >= self._size:
+            while self._spent:
+                await self._end(self._spent.pop())
+            if len(self._ready) >= self._size:
                 await self._changed.wait()
+                continue
             try:
                 self._ready.append(await self._make())
                 self.fault = None
@@ -66,8 +79,9 @@ class Pool(Generic[Ready]):
 
     def drain(self) -> list[Ready]:
         """Give all that are left, for an end."""
-        left = list(self._ready)
+        left = [*self._ready, *self._spent]
         self._ready.clear()
+        self._spent.clear()
         return left
 
 
@@ -80,7 +94,7 @@ async def pool_of(
     end: Callable[[Ready], Awaitable[None]],
 ) -> AsyncIterator[Pool[Ready]]:
     """Hold a pool that fills itself; what nobody took ends with the block."""
-    pool = Pool(make, size=size, is_good=is_good)
+    pool = Pool(make, size=size, is_good=is_good, end=end)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pool.fill)

@@ -21,12 +21,14 @@ from luminaguard.vm.qemu_blueprint import Blueprint, blueprint
 from luminaguard.vm.qemu_command import AcceleratorName, Memory
 from luminaguard.vm.qemu_instance import QemuInstance
 from luminaguard.vm.qemu_machine import Machine
+from luminaguard.vm.qemu_moving import moved
 from luminaguard.vm.qemu_origins import booted, booted_template, cloned, frozen, stopped_at_failure
 from luminaguard.vm.qemu_program import Program, find_program, missing_parts
 from luminaguard.vm.qemu_templates import Template, one_at_a_time, template_of, tidy
 from luminaguard.vm.running import clear_orphans
 
 MAKE_WITHIN_S = 300.0
+HERE = "here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +183,19 @@ class Qemu:
         machine.handed_out("snapshot", began=began)
         return QemuInstance(machine, snapshot.plan)
 
+    async def migrate(self, instance: VmInstance, *, to: str = HERE) -> QemuInstance:
+        """Move the guest to another process on this machine; the programs in it go on, and so does who follows them.
+
+        Raises:
+            UserFault: it is not a guest of ours, or `to` is not "here".
+            HostFault: this QEMU cannot, or fails.
+        """
+        if not isinstance(instance, QemuInstance) or to != HERE:
+            raise UserFault(f"a guest of QEMU cannot be moved to '{to}'", hint=f"the one place is '{HERE}', so far")
+        if not instance.plan.program.accelerator.can_migrate:
+            raise HostFault("QEMU moves no guest under WHPX", hint="use accelerator='tcg'")
+        return QemuInstance(await moved(instance.machine, instance.plan), instance.plan)
+
     async def _plan(self, config: VmConfig) -> Blueprint:
         program = await self.program()
         if (why := missing_parts()) is not None:
@@ -188,7 +203,11 @@ class Qemu:
         return await anyio.to_thread.run_sync(blueprint, program, config)
 
     async def _fresh(self, plan: Blueprint) -> Machine:
-        return await self._made(plan, time.monotonic())
+        machine = await self._made(plan, time.monotonic())
+        async with stopped_at_failure(machine):
+            await machine.guest.warm()
+            await machine.guest.refresh()
+        return machine
 
     async def _made(self, plan: Blueprint, began: float) -> Machine:
         if not plan.program.accelerator.can_migrate:

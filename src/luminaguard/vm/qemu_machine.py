@@ -20,7 +20,7 @@ from luminaguard.vm.guest_vm import Guest, linked
 from luminaguard.vm.jail import Bind, jailed
 from luminaguard.vm.qemu_command import Boot, Ends, Hardware, Memory, arguments
 from luminaguard.vm.qmp import Qmp
-from luminaguard.vm.running import Place
+from luminaguard.vm.running import LOG, Place, end_unwritten
 
 END_WITHIN_S = 10.0
 LOG_BYTES = 2000
@@ -89,6 +89,9 @@ class Machine:
         self.pid = 0
         self.spawned_from: SpawnedFrom = "boot"
         self.spawn_time_ms = 0.0
+        self.downtime_ms = 0.0
+        """How long the guest stood still when it moved here."""
+        self._has_left = False
         self.guest: Guest
         self.qmp: Qmp
 
@@ -126,23 +129,25 @@ class Machine:
         try:
             sockets.pair("agent")
             sockets.pair("qmp")
-            for channel in self.start_of.config.channels:
-                name = f"channel {channel.name}"
-                if self.start_of.is_template:
-                    sockets.pair(name)
-                else:
-                    sockets.connect(name, channel.socket)
+            self._connect_channels(sockets)
             self._launch(sockets)
+            sockets.close(ours=False)
+            # Taken out one by one: what a transport has, it closes itself.
+            self.guest = await linked(sockets.ours.pop("agent"), self.start_of.config.environment, self._complaint)
+            self.qmp = Qmp(sockets.ours.pop("qmp"))
+            await self.qmp.open()
         except BaseException:
             sockets.close(ours=True)
             raise
-        sockets.close(ours=False)
-        self._unused = tuple(sock for name, sock in sockets.ours.items() if name not in {"agent", "qmp"})
-        self.guest = await linked(sockets.ours["agent"], self.start_of.config.environment, self._complaint)
-        sockets.ours["qmp"].setblocking(False)  # noqa: FBT003 the standard library takes it by position
-        self.qmp = Qmp(sockets.ours["qmp"])
-        await self.qmp.open()
+        self._unused = tuple(sockets.ours.values())
         self._timer = asyncio.get_running_loop().call_later(self.start_of.config.deadline_s, self._expire)
+
+    def _connect_channels(self, sockets: Sockets) -> None:
+        for channel in self.start_of.config.channels:
+            if self.start_of.is_template:
+                sockets.pair(f"channel {channel.name}")
+            else:
+                sockets.connect(f"channel {channel.name}", channel.socket)
 
     def _launch(self, sockets: Sockets) -> None:
         start = self.start_of
@@ -153,7 +158,7 @@ class Machine:
         command = jailed(start.bwrap, argv, start.binds, pid_fd=info, kvm=start.hardware.accelerator.name == "kvm")
         keep = [ends.agent, ends.qmp, *channels, info, *([start.state] if start.state >= 0 else [])]
         try:
-            with (self.folder / "qemu.log").open("wb") as log:
+            with (self.folder / LOG).open("wb") as log:
                 # On this thread: the kernel ends QEMU when the thread that started it does, and workers come and go.
                 self._process = subprocess.Popen(
                     command.argv,
@@ -161,7 +166,7 @@ class Machine:
                     stdout=log,
                     stderr=log,
                     pass_fds=keep,
-                    preexec_fn=command.preexec,  # noqa: PLW1509 one system call, where there is no bubblewrap
+                    preexec_fn=command.preexec,  # noqa: PLW1509 two system calls, prepared before
                     env={},
                 )
         except OSError as exc:
@@ -171,7 +176,7 @@ class Machine:
 
     def _complaint(self) -> str:
         with contextlib.suppress(OSError):
-            return (self.folder / "qemu.log").read_bytes()[-LOG_BYTES:].decode(errors="replace").strip()
+            return (self.folder / LOG).read_bytes()[-LOG_BYTES:].decode(errors="replace").strip()
         return ""
 
     def answered(self, spawned_from: SpawnedFrom) -> None:
@@ -186,6 +191,22 @@ class Machine:
         self.spawn_time_ms = (time.monotonic() - began) * 1000
         self.spawned_from = spawned_from
 
+    async def leave(self) -> None:
+        """End the process without the guest, which is somewhere else by now."""
+        gone = self.guest.link.expect_move()
+        self._has_left = True
+        await self.stop()
+        await gone.wait()
+
+    def arrived(self, other: "Machine", *, downtime_ms: float) -> None:
+        """Take over the guest of a machine that has left."""
+        other.guest.link.move_to(self.guest.link)
+        self.guest = other.guest
+        self.downtime_ms = downtime_ms
+        self.spawned_from, self.spawn_time_ms = other.spawned_from, other.spawn_time_ms
+        self.pid = self._pid()
+        self._place.write(pid=self.pid, hypervisor="qemu", spawned_from=self.spawned_from)
+
     def _pid(self) -> int:
         assert self._process is not None
         try:
@@ -196,7 +217,8 @@ class Machine:
     @property
     def is_alive(self) -> bool:
         """Whether its guest can still be spoken to."""
-        return self._process is not None and self._process.poll() is None and self.guest.link.fault is None
+        is_there = self._process is not None and self._process.poll() is None and not self._has_left
+        return is_there and self.guest.link.fault is None
 
     def _expire(self) -> None:
         limit = self.start_of.config.deadline_s
@@ -220,7 +242,7 @@ class Machine:
         """End it at once and remove all that belongs to it. A second call does nothing."""
         if self._timer is not None:
             self._timer.cancel()
-        if hasattr(self, "guest"):
+        if hasattr(self, "guest") and not self._has_left:
             self.guest.link.end(HostFault(f"the guest {self.id} was stopped", hint="spawn another one"))
         if hasattr(self, "qmp"):
             self.qmp.close()
@@ -228,6 +250,8 @@ class Machine:
         if self._process is not None:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._reap)
+                if not self.pid:  # bubblewrap may have been killed before what it began was bound to it
+                    await anyio.to_thread.run_sync(end_unwritten, self.folder)
         if self._info >= 0:
             os.close(self._info)
             self._info = -1

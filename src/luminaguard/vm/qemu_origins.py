@@ -17,7 +17,7 @@ from luminaguard.vm.jail import Bind
 from luminaguard.vm.qemu_blueprint import INSIDE, Blueprint
 from luminaguard.vm.qemu_command import Boot, Memory
 from luminaguard.vm.qemu_machine import Machine, Start
-from luminaguard.vm.qemu_templates import Template, keep, new_folder, save
+from luminaguard.vm.qemu_templates import SAVE_WITHIN_S, Template, keep, new_folder, save
 from luminaguard.vm.qmp import Qmp, capabilities
 
 
@@ -40,7 +40,7 @@ async def booted(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, be
         UserFault: a disk is not what the configuration says.
         Transient: it did not boot in time.
     """
-    machine = await Machine.begin(_start(plan, memory, (*plan.boot_binds, *binds), boot=plan.boot), began=began)
+    machine = await Machine.begin(start_of(plan, memory, (*plan.boot_binds, *binds), boot=plan.boot), began=began)
     async with stopped_at_failure(machine):
         await machine.guest.link.greeted(within_s=plan.config.boot_timeout_s)
         machine.answered("boot")
@@ -51,15 +51,16 @@ async def booted(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, be
 
 
 async def booted_template(plan: Blueprint) -> Template:
-    """Boot a guest once, and keep it as the template of all that are like it. Nothing has run in it."""
+    """Boot a guest once, and keep it as the template of all that are like it. Nothing but the agent has run in it."""
     with new_folder("templates") as folder:
         bind = Bind(source=_empty(folder, plan), inside=f"{INSIDE}/memory", is_writable=True)
         memory = Memory(file=plan.inside(bind.source, "memory"), is_shared=True)
-        start = replace(_start(plan, memory, (*plan.boot_binds, bind), boot=plan.boot), is_template=True)
+        start = replace(start_of(plan, memory, (*plan.boot_binds, bind), boot=plan.boot), is_template=True)
         machine = await Machine.begin(start, began=time.monotonic())
         try:
             await machine.guest.link.greeted(within_s=plan.config.boot_timeout_s)
             await _settle(machine, plan)
+            await machine.guest.warm()
             await save(machine.qmp, folder / "state", with_memory=False)
         finally:
             await machine.stop()
@@ -91,9 +92,9 @@ async def cloned(plan: Blueprint, template: Template, *, began: float, is_frozen
     memory = Memory(file=plan.inside(template.memory, "memory"), is_read_only=read_only)
     state = os.open(template.state, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        machine = await Machine.begin(_start(plan, memory, (bind,), boot=None, state=state), began=began)
+        machine = await Machine.begin(start_of(plan, memory, (bind,), boot=None, state=state), began=began)
         async with stopped_at_failure(machine):
-            answers = _incoming(machine.qmp, state, ignore_shared=True)
+            answers = incoming(machine.qmp, state, ignore_shared=True)
             first, refreshed = machine.guest.link.ask_ahead(Say.PING), machine.guest.link.refresh()
             await machine.guest.link.answer(first, within_s=plan.config.boot_timeout_s)
             machine.answered("snapshot")
@@ -108,9 +109,10 @@ async def cloned(plan: Blueprint, template: Template, *, began: float, is_frozen
     return machine
 
 
-def _incoming(qmp: Qmp, state: int, *, ignore_shared: bool) -> list[tuple[str, "asyncio.Future[Json]"]]:
+def incoming(qmp: Qmp, state: int, *, ignore_shared: bool) -> list[tuple[str, "asyncio.Future[Json]"]]:
+    """Tell a new QEMU what to begin from, without waiting; gives what to wait for."""
     said: dict[str, dict[str, Json]] = {
-        "migrate-set-capabilities": capabilities({"x-ignore-shared": ignore_shared}),
+        "migrate-set-capabilities": capabilities({"x-ignore-shared": ignore_shared, "events": True}),
         "migrate-incoming": {"uri": f"fd:{state}"},
     }
     return [(command, qmp.tell(command, arguments)) for command, arguments in said.items()]
@@ -123,19 +125,22 @@ async def frozen(machine: Machine, plan: Blueprint) -> Template:
     which says nothing to it and writes down the state again.
     """
     with new_folder("snapshots") as folder:
-        await _write_down(machine, folder / "stream")
+        await _write_down(machine, plan, folder / "stream")
         bind = Bind(source=_empty(folder, plan), inside=f"{INSIDE}/memory", is_writable=True)
         memory = Memory(file=plan.inside(bind.source, "memory"), is_shared=True)
         state = os.open(folder / "stream", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            start = replace(_start(plan, memory, (bind,), boot=None, state=state), is_template=True)
+            start = replace(start_of(plan, memory, (bind,), boot=None, state=state), is_template=True)
             second = await Machine.begin(start, began=time.monotonic())
         except BaseException:
             os.close(state)
             raise
         try:
-            for command, answer in _incoming(second.qmp, state, ignore_shared=False):
+            for command, answer in incoming(second.qmp, state, ignore_shared=False):
                 await second.qmp.answer(command, answer)
+            await second.qmp.migrated(within_s=SAVE_WITHIN_S)
+            if stands_still(plan):
+                await second.qmp.resume()
             await second.guest.link.ask(Say.PING, within_s=plan.config.boot_timeout_s)
             await save(second.qmp, folder / "state", with_memory=False)
         finally:
@@ -145,17 +150,30 @@ async def frozen(machine: Machine, plan: Blueprint) -> Template:
         return keep(folder, f"snap-{secrets.token_hex(6)}")
 
 
-async def _write_down(machine: Machine, path: Path) -> None:
+async def _write_down(machine: Machine, plan: Blueprint, path: Path) -> None:
     await machine.guest.freeze(is_frozen=True)
     try:
+        if stands_still(plan):
+            await machine.qmp.ask("stop")
         await save(machine.qmp, path, with_memory=True)
-        await machine.qmp.ask("cont")
     finally:
+        with anyio.CancelScope(shield=True):
+            await machine.qmp.resume()
         with anyio.CancelScope(shield=True):
             await machine.guest.freeze(is_frozen=False)
 
 
-def _start(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, boot: Boot | None, state: int = -1) -> Start:
+def stands_still(plan: Blueprint) -> bool:
+    """Tell whether a guest must be stopped while its memory is read.
+
+    Under emulation QEMU marks a page as changed before it changes it: what is read in between is old, and is not read
+    again. We saw guests arrive with such pages.
+    """
+    return not plan.program.accelerator.is_hardware
+
+
+def start_of(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, boot: Boot | None, state: int = -1) -> Start:
+    """Give what a QEMU of this guest is started from."""
     return Start(
         program=plan.program.path,
         bwrap=plan.program.bwrap,

@@ -14,6 +14,7 @@ from luminaguard.model.ids import Json
 
 ANSWER_WITHIN_S = 10.0
 LINE_BYTES = 4 << 20
+LOOK_EVERY_S = 0.001
 
 
 class Qmp(asyncio.Protocol):
@@ -32,6 +33,7 @@ class Qmp(asyncio.Protocol):
 
     async def open(self) -> None:
         """Begin: the capabilities that everything else needs, without waiting for the answer."""
+        self._sock.setblocking(False)  # noqa: FBT003 the standard library takes it by position
         await asyncio.get_running_loop().create_connection(lambda: self, sock=self._sock)
         self.tell("qmp_capabilities")
 
@@ -123,6 +125,25 @@ class Qmp(asyncio.Protocol):
     async def set_capabilities(self, states: Mapping[str, bool]) -> None:
         """Say what a migration may do."""
         await self.ask("migrate-set-capabilities", capabilities(states))
+
+    async def resume(self) -> None:
+        """Let the guest go on.
+
+        Raises:
+            HostFault: QEMU refuses, or is gone.
+            Transient: a migration does not come to its end.
+        """
+        with anyio.move_on_after(ANSWER_WITHIN_S):
+            # QEMU says "completed" a moment before it lets anybody go on, and has no event for the latter.
+            while await self._status() in {"finish-migrate", "inmigrate"}:  # noqa: ASYNC110
+                await anyio.sleep(LOOK_EVERY_S)
+            await self.ask("cont")
+            return
+        raise Transient(f"QEMU's migration was not finalized after {ANSWER_WITHIN_S:g} s")
+
+    async def _status(self) -> str:
+        said = await self.ask("query-status")
+        return str(said.get("status", "")) if isinstance(said, dict) else ""
 
     async def migrated(self, *, within_s: float) -> None:
         """Wait until the migration that was begun last has ended well; wants the capability "events".

@@ -19,7 +19,7 @@ from luminaguard.vm.places import cache_folder
 
 ID_PREFIX = "vm-"
 NEW_PREFIX = ".new-"
-NEW_WITHIN_S = 60.0
+LOG = "qemu.log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Place:
         """
         self.id = ID_PREFIX + secrets.token_hex(6)
         home = cache_folder("running")
-        new = home / (NEW_PREFIX + self.id)
+        new = home / f"{NEW_PREFIX}{os.getpid()}-{self.id}"
         try:
             new.mkdir(mode=0o700)
             lock = try_lock(new / "lock")
@@ -109,7 +109,8 @@ def _read(folder: Path) -> Listed | None:
 
 def _is_orphan(folder: Path) -> bool:
     if not (folder / "lock").exists():
-        return not folder.name.startswith(NEW_PREFIX) or time.time() - folder.stat().st_mtime > NEW_WITHIN_S
+        maker = folder.name.removeprefix(NEW_PREFIX).partition("-")[0]
+        return not (maker.isdigit() and started(int(maker)))
     fd = try_lock(folder / "lock")
     if fd is not None:
         os.close(fd)
@@ -124,11 +125,12 @@ def clear_orphans() -> tuple[str, ...]:
             if folder.name.startswith((ID_PREFIX, NEW_PREFIX)) and _is_orphan(folder):
                 _end(folder)
                 shutil.rmtree(folder, ignore_errors=True)
-                cleared.append(folder.name.removeprefix(NEW_PREFIX))
+                cleared.append(ID_PREFIX + folder.name.rpartition("-")[2])
     return tuple(cleared)
 
 
 def _end(folder: Path) -> None:
+    end_unwritten(folder)
     try:
         said = json.loads((folder / "vm.json").read_bytes())
         pid, began = int(said["pid"]), str(said["started"])
@@ -137,6 +139,15 @@ def _end(folder: Path) -> None:
     if pid > 1 and began and started(pid) == began:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def end_unwritten(folder: Path) -> None:
+    """End what was started here and nobody knows the process of: its output goes to a file of this folder."""
+    log = folder.resolve() / LOG
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "fd" / "2").readlink() == log:
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def stop(name: str) -> bool:

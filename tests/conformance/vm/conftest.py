@@ -16,7 +16,8 @@ from luminaguard.vm.qemu import Qemu
 
 TOOLS = (
     "sh", "cat", "ls", "head", "tr", "wc", "sleep", "true", "false", "kill", "stat", "readlink", "mkdir", "ln", "touch",
-    "chmod", "date", "mount", "od", "sha256sum", "env", "seq", "yes", "rm", "uname", "setsid", "dd", "pwd", "mkfifo", "bash",
+    "chmod",
+    "date", "mount", "od", "sha256sum", "env", "seq", "yes", "rm", "uname", "setsid", "dd", "pwd", "mkfifo", "bash",
 )  # fmt: skip
 DRIVERS: dict[str, Callable[[], Hypervisor]] = {
     "qemu": Qemu,

@@ -115,9 +115,7 @@ def test_sockets_and_pipes_are_left_out(driver: Hypervisor, config: VmConfig, tm
     assert [path.name for path in (tmp_path / "t").iterdir()] == ["file"]
 
 
-def test_the_root_can_be_written_and_the_image_is_not(
-    driver: Hypervisor, config: VmConfig, root_image: Path
-) -> None:
+def test_the_root_can_be_written_and_the_image_is_not(driver: Hypervisor, config: VmConfig, root_image: Path) -> None:
     before = root_image.read_bytes()
 
     async def body(vm: VmInstance) -> None:

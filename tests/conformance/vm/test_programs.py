@@ -112,8 +112,6 @@ def test_an_ended_program_does_not_wait_for_what_it_left_running(driver: Hypervi
 
 
 def test_programs_run_side_by_side(driver: Hypervisor, config: VmConfig) -> None:
-    script = "mkfifo /tmp/$1.fifo; cat /tmp/$1.fifo"  # each waits for the next one to write to it
-
     async def body(vm: VmInstance) -> None:
         found: dict[int, bytes] = {}
 
@@ -129,7 +127,6 @@ def test_programs_run_side_by_side(driver: Hypervisor, config: VmConfig) -> None
                 tasks.start_soon(one, number)
         assert found == {number: b"%d\n" % number for number in range(8)}
 
-    assert script
     within(driver, config, body)
 
 
@@ -158,7 +155,9 @@ def test_output_comes_while_the_program_runs_and_input_goes_to_it(driver: Hyperv
 
 
 def test_a_signal_reaches_the_program_and_what_it_started(driver: Hypervisor, config: VmConfig) -> None:
-    script = "sh -c 'trap \"echo child; exit\" USR1; echo up; while :; do sleep 0.05; done' & trap 'wait; exit 9' USR1; wait"
+    script = (
+        "sh -c 'trap \"echo child; exit\" USR1; echo up; while :; do sleep 0.05; done' & trap 'wait; exit 9' USR1; wait"
+    )
 
     async def body(vm: VmInstance) -> None:
         async with vm.start(["sh", "-c", script]) as running:

@@ -10,6 +10,8 @@ enum { VERSION = 1 };
 
 /* system.c: each gives 0 or an errno. */
 int open_channel(void);
+int is_vsock(void);
+int open_again(void);
 void prepare_system(void);
 int mount_at(const struct mounting *mounting);
 int enter_root(const char *device, const char *type);

@@ -108,6 +108,8 @@ static int accept_vsock(unsigned port) {
     return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 }
 
+static int vsock_port; /* 0 where the channel is a virtio port */
+
 /* `luminaguard.channel=vsock:PORT` on the kernel's command line; the first virtio port without it. */
 int open_channel(void) {
     static char line[4096];
@@ -121,7 +123,16 @@ int open_channel(void) {
     if (file)
         fclose(file);
     char *vsock = strstr(line, "luminaguard.channel=vsock:");
-    return vsock ? accept_vsock(atoi(strchr(vsock, ':') + 1)) : open_port("/dev/vport0p1");
+    vsock_port = vsock ? atoi(strchr(vsock, ':') + 1) : 0;
+    return vsock ? open_again() : open_port("/dev/vport0p1");
+}
+
+int is_vsock(void) {
+    return vsock_port > 0;
+}
+
+int open_again(void) {
+    return accept_vsock(vsock_port);
 }
 
 static void make_folders(const char *path) {
