@@ -197,7 +197,7 @@ def test_a_snapshot_close_by_is_used_again(repository: Path, tmp_path: Path, com
 def test_a_snapshot_far_away_is_not(
     repository: Path, tmp_path: Path, commit: Callable[..., Oid], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "NEAR_PATHS", 1)
+    monkeypatch.setattr(snapshots, "LEAST_NEAR", 1)
     first = commit("a")
     commit("b")
     third = commit("c")

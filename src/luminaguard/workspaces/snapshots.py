@@ -14,8 +14,8 @@ from luminaguard.workspaces.remove import remove_folder
 
 KEPT = 2
 """How many snapshots stay that no workspace stands on."""
-NEAR_PATHS = 2000
-"""Up to so many paths of difference a workspace brings up to date itself, which is cheaper than a new snapshot."""
+LEAST_NEAR, MOST_NEAR, NEAR_SHARE = 20, 2000, 10
+"""A workspace brings up to a tenth of the paths up to date itself, within these bounds; more wants a new snapshot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +71,14 @@ class Snapshots:
         if (old, new) not in self._near:
             git = plain_git(self.folder.parent, self.common, old)
             ran = await git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", old, new, ok=(0, 128))
-            self._near[old, new] = ran.exit_code == 0 and ran.out.count(b"\0") <= NEAR_PATHS
+            self._near[old, new] = ran.exit_code == 0 and ran.out.count(b"\0") <= self._most(old)
         return self._near[old, new]
+
+    def _most(self, commit: Oid) -> int:
+        # The index begins with "DIRC", its version and the number of its entries.
+        with (self.folder / commit / "index").open("rb") as file:
+            entries = int.from_bytes(file.read(12)[8:], "big")
+        return min(max(entries // NEAR_SHARE, LEAST_NEAR), MOST_NEAR)
 
     async def make(self, commit: Oid) -> Snapshot:
         """Check `commit` out into a new snapshot; another one making the same is no harm."""
