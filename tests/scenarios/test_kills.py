@@ -159,6 +159,8 @@ def test_a_shim_that_is_lost_between_sessions_is_not_counted_as_its_next_start(h
     held.wait_for("the end of the agent", lambda: not held.alive())
     second = held.start()
     held.wait_for_fact("1", "placed:1.2")
+    # The fact comes before the deed: killed between the two, the start would be lost as well, and rightly made again.
+    held.wait_for("the second start", lambda: held.starts("1") == 2)
     second.kill()
     second.wait()
     # The second start lives; a third session must neither start the lost one again nor another.
