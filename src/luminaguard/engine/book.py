@@ -21,14 +21,18 @@ class Book:
         self._facts: dict[str, dict[str, Fact]] = {}
         self._news: dict[str, anyio.Event] = {}
         self._read_up_to = 0
+        self._untold: list[Fact] = []
         self.take_in()
+        self._untold.clear()
 
     def take_in(self) -> list[Fact]:
-        """Read what others wrote meanwhile; return what was new to us."""
+        """Read what others wrote meanwhile; return what was new to us. `follow` tells of it all the same."""
         read = self._journal.facts(self.run, after=self._read_up_to)
         # Only what was read moves the mark: a fact of ours may have a higher seq than another's that we have not seen.
         self._read_up_to = max((fact.seq for fact in read), default=self._read_up_to)
-        return [fact for fact in read if self._remember(fact)]
+        fresh = [fact for fact in read if self._remember(fact)]
+        self._untold += fresh
+        return fresh
 
     def _remember(self, fact: Fact) -> bool:
         kinds = self._facts.setdefault(fact.subject, {})
@@ -42,8 +46,9 @@ class Book:
         """Watch for facts of other processes for ever, and tell of each."""
         while True:
             await anyio.sleep(LOOK_EVERY_S)
-            for fact in self.take_in():
-                told(fact)
+            self.take_in()
+            while self._untold:
+                told(self._untold.pop(0))
 
     async def news(self, subject: str) -> None:
         """Wait until the subject has a fact more."""

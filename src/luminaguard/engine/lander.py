@@ -106,6 +106,7 @@ class Lander:
         if (landed := await self._landed_before(issue)) is not None:
             return landed
         # No await from here to the queue: a withdrawal is either seen here, or comes behind the change.
+        self._book.take_in()
         if self._is_unwanted(issue):
             return Gone()
         self._tickets[issue] = ticket
@@ -182,6 +183,11 @@ class Lander:
     async def _answer(self, action: Asking) -> Answer:
         assert self._state.testing is not None
         issue = self._state.testing.change.issue
+        # A person's no counts from the moment it is written, not from when somebody happens to look.
+        self._book.take_in()
+        if isinstance(action, Land) and self._is_unwanted(issue):
+            self._settle(issue, Gone())
+            return Foundered()
         try:
             return await self._come_of(action)
         except Fault as fault:

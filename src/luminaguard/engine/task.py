@@ -209,6 +209,7 @@ class Task:
 
     async def _attempt(self, count: int) -> Again | Hold | Over | Parked:
         made = await self._agent(count)
+        self._book.take_in()  # whoever stopped the agent wrote it down first
         if not made or self._is_over() or self._is_stopped():
             await self._leave(count, made)
             return Parked()
