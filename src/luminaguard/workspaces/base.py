@@ -80,7 +80,11 @@ TREE_FAILED = 97
 
 
 def with_preparation(workspace: Workspace, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the command line that prepares the tree, where that is still to be done, and then becomes `argv`."""
+    """Give the command line that prepares the tree, where that is still to be done, and then becomes `argv`.
+
+    It exits with `TREE_FAILED` where the tree cannot be set up. Running it again does nothing to a tree that is
+    prepared, or in which the agent has committed.
+    """
     return (*workspace.prepare, *argv)
 
 

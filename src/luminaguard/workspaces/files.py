@@ -9,7 +9,7 @@ from luminaguard.host.git import Git
 from luminaguard.model.faults import HostFault
 from luminaguard.model.ids import Oid
 from luminaguard.sandboxes.base import Mount, Sandbox
-from luminaguard.workspaces.base import Start, Workspace
+from luminaguard.workspaces.base import Start
 from luminaguard.workspaces.gitfolder import IDENTITY, object_stores, write_git_folder
 from luminaguard.workspaces.scripts import FRESH, PREPARE
 
@@ -113,12 +113,3 @@ def prepare_argv(start: Start, snapshot: Oid) -> tuple[str, ...]:
     if start.commit == snapshot and start.merge is None:
         return ()
     return ("/bin/sh", "-c", PREPARE, "prepare", start.commit, snapshot, start.merge or "")
-
-
-def with_preparation(workspace: Workspace, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the command line that prepares the tree, where that is still to be done, and then becomes `argv`.
-
-    It exits with `scripts.TREE_FAILED` where the tree cannot be set up. Running it again does nothing to a tree that
-    is prepared, or in which the agent has committed.
-    """
-    return (*workspace.prepare, *argv)

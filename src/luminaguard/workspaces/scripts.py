@@ -3,9 +3,6 @@
 Both take what the agent left as hostile: what its settings start is started inside, where nothing is left to take.
 """
 
-TREE_FAILED = 97
-"""The exit code of PREPARE when the tree could not be set up."""
-
 FRESH = "luminaguard-fresh"
 """A file that stands in `.git` from the start: with it and without PREPARE's own marks nothing has been done yet."""
 

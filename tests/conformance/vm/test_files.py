@@ -57,11 +57,11 @@ def test_a_tree_comes_back_as_it_went(driver: Hypervisor, config: VmConfig, tmp_
     tree = a_tree(tmp_path)
 
     async def body(vm: VmInstance) -> None:
-        await vm.put(tree, "/work/deep/tree")
-        assert (await vm.exec(["./run.sh"], cwd="/work/deep/tree")).out == b"ran\n"
-        assert (await vm.exec(["stat", "-c", "%a %u", "secret"], cwd="/work/deep/tree")).out == b"600 0\n"
-        assert (await vm.exec(["readlink", "dangling"], cwd="/work/deep/tree")).out == b"/no/such/place\n"
-        await vm.get("/work/deep/tree", tmp_path / "back")
+        await vm.put(tree, "/srv/deep/tree")
+        assert (await vm.exec(["./run.sh"], cwd="/srv/deep/tree")).out == b"ran\n"
+        assert (await vm.exec(["stat", "-c", "%a %u", "secret"], cwd="/srv/deep/tree")).out == b"600 0\n"
+        assert (await vm.exec(["readlink", "dangling"], cwd="/srv/deep/tree")).out == b"/no/such/place\n"
+        await vm.get("/srv/deep/tree", tmp_path / "back")
 
     within(driver, config, body)
     assert picture(tmp_path / "back") == picture(tree)

@@ -15,9 +15,8 @@ from luminaguard.model.ids import Oid
 from luminaguard.sandboxes.base import Sandbox
 from luminaguard.sandboxes.namespace import Namespace
 from luminaguard.sandboxes.none import NoWalls
-from luminaguard.workspaces.base import Delivered, Start, Workspace, Workspaces
+from luminaguard.workspaces.base import Delivered, Start, Workspace, Workspaces, with_preparation
 from luminaguard.workspaces.checkout import CheckoutWorkspaces
-from luminaguard.workspaces.files import with_preparation
 from luminaguard.workspaces.overlay import OverlayWorkspaces
 
 MIB = 1024 * 1024
