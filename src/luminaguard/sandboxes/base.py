@@ -13,6 +13,10 @@ from luminaguard.host.detached import Command
 from luminaguard.host.limits import Limits
 from luminaguard.model.isolation import Isolation
 
+GATEWAY_PORT = 8470
+GATEWAY_URL = f"http://127.0.0.1:{GATEWAY_PORT}"
+"""Where a program behind walls finds the gateway, if its walls have one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
@@ -38,13 +42,15 @@ class Walls:
     """What a program inside may see. Its working folder is the tree; there is no network.
 
     `mounts` are shown besides the tree and the toolchain; `env` is the whole environment besides PATH, HOME, LANG and
-    TMPDIR, which the sandbox sets itself.
+    TMPDIR, which the sandbox sets itself. `gateway` is a Unix socket of this machine that programs inside reach at
+    `GATEWAY_URL`, by a door that opens before the first of them runs and, where nothing listens yet, waits a while.
     """
 
     tree: Overlay | Mount
     mounts: tuple[Mount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    gateway: Path | None = None
 
 
 class Sandbox(Protocol):

@@ -32,6 +32,14 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """A TCP port of the guest's own loopback that leads to the Unix socket `socket` here: a guest's one way out."""
+
+    port: int
+    socket: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmConfig:
     """What a guest is.
 
@@ -46,6 +54,7 @@ class VmConfig:
     vcpus: int = 1
     disks: tuple[Disk, ...] = ()
     channels: tuple[Channel, ...] = ()
+    forwards: tuple[Forward, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     deadline_s: float = 3600.0
     boot_timeout_s: float = 30.0
