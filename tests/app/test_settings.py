@@ -147,7 +147,15 @@ def test_limits_are_those_of_the_sandboxes_unless_set() -> None:
             "f:4: [agents.a] env_pass must be a list of names",
             "",
         ),
-        ("[agents.'a b']\nprotocol = 'builtin'", 'f:1: "a b" cannot be the name of an agent', "letters"),
+        ("[agents.a]\nprotocol = 'builtin'", "f:1: [agents.a] needs a provider and a model", "provider ="),
+        (
+            "[agents.a]\nprotocol = 'claude'\nprovider = 'antropic'",
+            'f:1: [agents.a] provider names "antropic", which is not in [providers]',
+            "did you mean anthropic?",
+        ),
+        ("[providers.mine]\nbase_url = 'http://127.0.0.1:1'", "f:1: [providers.mine] has no api", "openai"),
+        ("[agents.a]\nprotocol = 'claude'\nask = 'deny'", 'f:3: [agents.a] ask = "deny" means nothing', "take it out"),
+        ("[agents.'a b']\nprotocol = 'claude'", 'f:1: "a b" cannot be the name of an agent', "letters"),
         ("a = ", "f:1: is not TOML: Invalid value", "toml.io"),
         ("[run]\nslots = 1\nslots = 2", "f:3: is not TOML: Cannot overwrite a value", "toml.io"),
         ('[run]\nslots = "\n', "f:2: is not TOML", "toml.io"),
@@ -263,12 +271,12 @@ def test_a_wrong_flag_is_named_as_it_was_typed(name: str, words: str, message: s
 
 
 def test_the_only_agent_works_without_being_chosen() -> None:
-    one = parse('[agents.mine]\nprotocol = "builtin"', path="f")
+    one = parse('[agents.mine]\nprotocol = "claude"', path="f")
     assert agent_at_work(one) == "mine"
 
 
 def test_two_agents_want_a_choice() -> None:
-    two = parse('[agents.a]\nprotocol = "builtin"\n[agents.b]\nprotocol = "builtin"', path="f")
+    two = parse('[agents.a]\nprotocol = "claude"\n[agents.b]\nprotocol = "claude"', path="f")
     with pytest.raises(UserFault, match="has 2 agents and none is chosen"):
         agent_at_work(two)
 

@@ -19,12 +19,16 @@ PROMPT_AT = Path("/run/luminaguard/prompt.md")
 class Launch:
     """How to start an agent inside its sandbox: the prompt is on standard input and in $LUMINAGUARD_PROMPT_FILE.
 
-    `mounts` are files of ours that the agent needs to see, read-only.
+    `mounts` are files of ours that the agent needs to see, read-only. `needs_gateway`: it calls a model through
+    `GATEWAY_URL`. `keeps_home`: its home is kept from one attempt at an issue to the next, so that it finds its
+    session again.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    needs_gateway: bool = False
+    keeps_home: bool = False
 
 
 class Agent(Protocol):

@@ -8,10 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from luminaguard.app.settings_keys import Rule, UnfitError, help_of, nearest, rule_of, shown
-from luminaguard.app.settings_tables import FLAG_TABLES, TABLES, AgentProtocol, AgentSettings, Settings
+from luminaguard.app.settings_tables import (
+    FLAG_TABLES,
+    KNOWN_PROVIDERS,
+    NAMED_TABLES,
+    TABLES,
+    AgentProtocol,
+    AgentSettings,
+    PriceSettings,
+    ProviderApi,
+    ProviderSettings,
+    Settings,
+)
 from luminaguard.app.settings_toml import MAX_BYTES, Document, KeyPath, decode, read_toml
 from luminaguard.host.limits import MIB, Limits
 from luminaguard.model.faults import UserFault
@@ -59,13 +70,20 @@ def parse(text: str, *, path: str) -> Settings:
     for name, content in document.tree.items():
         _check_table_known(document, name, content)
     tables = {name: _table(document, (name,), made_as) for name, made_as in TABLES.items()}
-    settings = Settings(path=path, agents=_agents(document), **tables)
+    settings = Settings(
+        path=path,
+        agents=_named(document, "agents", _agent),
+        providers=_named(document, "providers", _provider),
+        prices=_named(document, "prices", _price),
+        **tables,
+    )
     _check_agents_named(settings, lambda table, key: f"{document.at(table, key)}: [{table}] {key}")
+    _check_providers_named(document, settings)
     return settings
 
 
 def _check_table_known(document: Document, name: str, content: object) -> None:
-    known = (*TABLES, "agents")
+    known = (*TABLES, *NAMED_TABLES)
     if name in known:
         return
     message = f"{document.at(name)}: there is no table or key {shown(name)} (= {shown(content)})"
@@ -113,15 +131,39 @@ def _accepted(rule: Rule[Any], value: object, where: str) -> object:
     return accepted
 
 
-def _agents(document: Document) -> Mapping[str, AgentSettings]:
-    return MappingProxyType({name: _agent(document, name) for name in _content(document, ("agents",))})
+Made = TypeVar("Made")
+
+
+def _named(document: Document, table: str, made: Callable[[Document, str], Made]) -> Mapping[str, Made]:
+    return MappingProxyType({name: made(document, name) for name in _content(document, (table,))})
+
+
+_CALLED: Mapping[str, str] = MappingProxyType({"agents": "an agent", "providers": "a provider"})
+
+
+def _check_name(document: Document, table: str, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        message = f"{document.at(table, name)}: {shown(name)} cannot be the name of {_CALLED[table]}"
+        raise UserFault(message, hint="use letters, digits, - and _")
+
+
+def _provider(document: Document, name: str) -> ProviderSettings:
+    _check_name(document, "providers", name)
+    provider: ProviderSettings = _table(document, ("providers", name), ProviderSettings)
+    if "api" not in _content(document, ("providers", name)):
+        message = f"{document.at('providers', name)}: [providers.{name}] has no api"
+        raise UserFault(message, hint=f'write api = "openai" for most of them, or one of: {", ".join(ProviderApi)}')
+    return provider
+
+
+def _price(document: Document, name: str) -> PriceSettings:
+    price: PriceSettings = _table(document, ("prices", name), PriceSettings)
+    return price
 
 
 def _agent(document: Document, name: str) -> AgentSettings:
     where = document.at("agents", name)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        message = f"{where}: {shown(name)} cannot be the name of an agent"
-        raise UserFault(message, hint="use letters, digits, - and _")
+    _check_name(document, "agents", name)
     agent: AgentSettings = _table(document, ("agents", name), AgentSettings)
     if "protocol" not in _content(document, ("agents", name)):
         message = f"{where}: [agents.{name}] has no protocol"
@@ -136,19 +178,40 @@ def _check_protocol_keys(document: Document, name: str, agent: AgentSettings) ->
     given = _content(document, ("agents", name))
     for key, protocols in _KEYS_OF_PROTOCOLS.items():
         where = f"{document.at('agents', name, key)}: [agents.{name}]"
-        if agent.protocol in protocols and key not in given:
+        if agent.protocol in protocols and key not in given and key in _KEYS_NEEDED:
             raise UserFault(f'{where} has no {key}, which protocol = "{agent.protocol}" needs')
         if agent.protocol not in protocols and key in given:
             message = f'{where} {key} = {shown(given[key])} means nothing with protocol = "{agent.protocol}"'
             raise UserFault(message, hint="take it out, or change the protocol")
 
 
+_MODEL_CALLERS = frozenset(AgentProtocol) - {AgentProtocol.REPLAY}
 _KEYS_OF_PROTOCOLS: Mapping[str, frozenset[AgentProtocol]] = MappingProxyType(
     {
         "argv": frozenset({AgentProtocol.ACP, AgentProtocol.COMMAND}),
         "script": frozenset({AgentProtocol.REPLAY}),
+        "provider": _MODEL_CALLERS,
+        "model": _MODEL_CALLERS,
+        "resume": _MODEL_CALLERS,
+        "turns": _MODEL_CALLERS - {AgentProtocol.COMMAND},
+        "ask": frozenset({AgentProtocol.ACP}),
+        "ask_s": frozenset({AgentProtocol.ACP}),
+        "mode": frozenset({AgentProtocol.ACP}),
     }
 )
+_KEYS_NEEDED = frozenset({"argv", "script"})
+
+
+def _check_providers_named(document: Document, settings: Settings) -> None:
+    for name, agent in settings.agents.items():
+        at = f"{document.at('agents', name)}: [agents.{name}]"
+        if agent.provider is not None and agent.provider not in (
+            known_names := {*settings.providers, *KNOWN_PROVIDERS}
+        ):
+            message = f"{at} provider names {shown(agent.provider)}, which is not in [providers]"
+            raise UserFault(message, hint=_known_words(agent.provider, sorted(known_names)))
+        if agent.protocol is AgentProtocol.BUILTIN and (agent.provider is None or agent.model is None):
+            raise UserFault(f"{at} needs a provider and a model", hint='write provider = "..." and model = "..."')
 
 
 def _check_agents_named(settings: Settings, where: Where) -> None:

@@ -37,7 +37,25 @@ class AgentProtocol(StrEnum):
     ACP = "acp"
     COMMAND = "command"
     BUILTIN = "builtin"
+    CLAUDE = "claude"
+    CODEX = "codex"
     REPLAY = "replay"
+
+
+class ProviderApi(StrEnum):
+    """How a provider of models is spoken to."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI = "openai"
+    GEMINI = "gemini"
+
+
+class AskPolicy(StrEnum):
+    """What becomes of an agent's wish that goes beyond reading and writing in its workspace."""
+
+    DENY = "deny"
+    ASK = "ask"
+    ALLOW = "allow"
 
 
 class LandingStyle(StrEnum):
@@ -75,7 +93,10 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """[agents.NAME]: one agent. `argv` belongs to "acp" and "command", `script` to "replay"."""
+    """[agents.NAME]: one agent. `argv` belongs to "acp" and "command", `script` to "replay".
+
+    `provider`, `model` and what follows belong to those that call a model.
+    """
 
     protocol: AgentProtocol = key(one_of(AgentProtocol), AgentProtocol.COMMAND, "how the agent is spoken to")
     argv: tuple[str, ...] = key(
@@ -87,6 +108,15 @@ class AgentSettings:
         "environment variables of yours that the agent may see",
     )
     script: str | None = key(optional(text()), None, 'for "replay": the file with the recorded outcomes')
+    provider: str | None = key(
+        optional(text()), None, "whose models it calls, through the gateway: a key of [providers]"
+    )
+    model: str | None = key(optional(text()), None, "which model, as the provider names it")
+    mode: str | None = key(optional(text()), None, 'for "acp": the session mode to choose')
+    ask: AskPolicy = key(one_of(AskPolicy), AskPolicy.ASK, "what it may do beyond reading and writing in its workspace")
+    ask_s: float = key(number(at_least=0, most=604800), 600.0, 'for ask = "ask": seconds to wait for you, then no')
+    turns: int = key(whole(1, 10000), 100, "model calls (turns) of one attempt at most")
+    resume: bool = key(switch(), False, "keep its home from one attempt to the next, and go on with its session")  # noqa: FBT003 a key's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +136,7 @@ class ReviewSettings:
     """[review]: an agent that reads the change. No `agent`, no review."""
 
     agent: str | None = key(optional(text()), None, "who reviews: a key of [agents]")
+    rounds: int = key(whole(0, 100), 2, "how often blocking findings go back to the worker before a person decides")
     block_at: Severity = key(one_of(Severity), Severity.HIGH, "findings from this severity on hold a change")
 
 
@@ -124,10 +155,72 @@ class LandingSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSettings:
-    """[budget]: what an issue may cost."""
+    """[budget]: what an issue, and the whole run, may cost. No number, no bound."""
 
     usd_per_issue: float = key(number(at_least=0, most=1e6), 5.0, "US dollars for the models of one issue")
-    minutes_per_issue: float = key(number(above=0, most=1e5), 60.0, "minutes of one attempt at an issue")
+    usd_per_run: float | None = key(optional(number(at_least=0, most=1e7)), None, "US dollars for the whole run")
+    tokens_per_issue: int | None = key(optional(whole(0, 10**12)), None, "tokens in and out for one issue")
+    tokens_per_run: int | None = key(optional(whole(0, 10**13)), None, "tokens in and out for the whole run")
+    minutes_per_issue: float = key(
+        number(above=0, most=1e5), 60.0, "minutes of agents at work on one issue, all attempts"
+    )
+    minutes_per_run: float | None = key(
+        optional(number(above=0, most=1e6)), None, "minutes until no agent starts any more"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """[providers.NAME]: where model calls go, and the environment variable of yours that holds the key."""
+
+    api: ProviderApi = key(one_of(ProviderApi), ProviderApi.OPENAI, "how it is spoken to")
+    base_url: str | None = key(
+        optional(text(r"https?://[^\s]+", expected='an address: "http://127.0.0.1:11434"')),
+        None,
+        "where it is, without the API's own path; the API's maker if none is given",
+    )
+    key_env: str | None = key(
+        optional(text(r"[A-Za-z_][A-Za-z0-9_]*")), None, "the environment variable with the key; it stays outside"
+    )
+
+
+KNOWN_PROVIDERS: Mapping[str, ProviderSettings] = MappingProxyType(
+    {
+        "anthropic": ProviderSettings(
+            api=ProviderApi.ANTHROPIC, base_url="https://api.anthropic.com", key_env="ANTHROPIC_API_KEY"
+        ),
+        "openai": ProviderSettings(api=ProviderApi.OPENAI, base_url="https://api.openai.com", key_env="OPENAI_API_KEY"),
+        "gemini": ProviderSettings(
+            api=ProviderApi.GEMINI, base_url="https://generativelanguage.googleapis.com", key_env="GEMINI_API_KEY"
+        ),
+        "openrouter": ProviderSettings(
+            api=ProviderApi.OPENAI, base_url="https://openrouter.ai/api", key_env="OPENROUTER_API_KEY"
+        ),
+        "ollama": ProviderSettings(api=ProviderApi.OPENAI, base_url="http://127.0.0.1:11434"),
+    }
+)
+"""Providers that need no table of their own; one of the same name wins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSettings:
+    """[prices."MODEL"]: what a model costs, where the table that comes with us does not know it or is wrong."""
+
+    input: float = key(number(at_least=0, most=1e6), 0.0, "US dollars for a million tokens in")
+    output: float = key(number(at_least=0, most=1e6), 0.0, "US dollars for a million tokens out")
+    cached: float | None = key(optional(number(at_least=0, most=1e6)), None, "the same for input found in a cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """[gateway]: what else leaves a sandbox, and what is recorded."""
+
+    hosts: tuple[str, ...] = key(
+        many(text(), expected='a list of hosts or presets: ["pypi", "npm", "example.org"]'),
+        (),
+        "hosts that sandboxes may reach: names, or pypi, npm, crates, go",
+    )
+    transcripts: bool = key(switch(), False, "true records every model call, keys removed")  # noqa: FBT003 a key's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +256,13 @@ class Settings:
     backlog: BacklogSettings = BacklogSettings()
     run: RunSettings = RunSettings()
     agents: Mapping[str, AgentSettings] = field(default_factory=dict)
+    providers: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    prices: Mapping[str, PriceSettings] = field(default_factory=dict)
     checks: ChecksSettings = ChecksSettings()
     review: ReviewSettings = ReviewSettings()
     landing: LandingSettings = LandingSettings()
     budget: BudgetSettings = BudgetSettings()
+    gateway: GatewaySettings = GatewaySettings()
     limits: LimitsSettings = LimitsSettings()
     trust: TrustSettings = TrustSettings()
 
@@ -179,11 +275,15 @@ TABLES: Mapping[str, type[Any]] = MappingProxyType(
         "review": ReviewSettings,
         "landing": LandingSettings,
         "budget": BudgetSettings,
+        "gateway": GatewaySettings,
         "limits": LimitsSettings,
         "trust": TrustSettings,
     }
 )
-"""The tables of fixed name, as the file spells them; [agents.NAME] comes besides."""
+"""The tables of fixed name, as the file spells them."""
+
+NAMED_TABLES = ("agents", "providers", "prices")
+"""Those that hold a table for each name."""
 
 FLAG_TABLES = ("run", "landing", "budget")
 """The tables whose every key is a flag too."""

@@ -7,9 +7,14 @@ from luminaguard.model.ids import IssueId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """One attempt as the agent sees it. `prompt` is the whole text; the rest is for programs that want fields."""
+    """One attempt as the agent sees it. `prompt` is the whole text; the rest is for programs that want fields.
+
+    `key` is the dummy key by which the gateway knows the attempt. `is_review`: it only reads, and answers in words.
+    """
 
     issue: IssueId
     attempt: int
     prompt: str
     timeout_s: float
+    key: str = ""
+    is_review: bool = False
