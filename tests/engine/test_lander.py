@@ -144,7 +144,7 @@ class Scene:
             slots=4,
             agent="a",
             attempts=3,
-            timeout_s=60,
+            minutes_per_issue=60,
             style="squash",
             human=False,
             checks=self.commands,

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luminaguard.engine.prompt import NEXT, prompt_for
+from luminaguard.engine.prompt import NEXT, Around, checked_template, prompt_for
 from luminaguard.engine.record import findings_json, issue_json, issue_of, number, text, texts
 from luminaguard.engine.run import branch_of
+from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId
 from luminaguard.model.issue import Issue, Kind
 from luminaguard.model.work import Finding, Severity
@@ -29,7 +30,7 @@ def prompt(
         checks=("make test", "make {lint}"),
         why=why,
         feedback=feedback,
-        landed=landed,
+        around=Around(landed=landed, since=landed, waiting=landed),
         is_begun=begun,
     )
 
@@ -58,9 +59,7 @@ def test_prompt_says_branch_target_checks_and_issue() -> None:
 
 
 def test_without_checks_a_person_is_said_to_look() -> None:
-    told = prompt_for(
-        issue(), branch="b", target="main", checks=(), why="first", feedback="", landed=(), is_begun=False
-    )
+    told = prompt_for(issue(), branch="b", target="main", checks=(), why="first", feedback="", is_begun=False)
     assert "none are configured" in told
 
 
@@ -97,6 +96,62 @@ def test_begun_work_is_said_to_be_there_on_the_first_attempt_alone() -> None:
     assert "earlier work" in prompt(issue(), begun=True)
     assert "earlier work" not in prompt(issue(), begun=False)
     assert "earlier work" not in prompt(issue(), why="checks", begun=True)
+
+
+def test_titles_around_the_issue_are_told_with_what_they_are_to_it() -> None:
+    around = Around(landed=["#1 Base"], since=["#2 Other"], waiting=["#3 Later"])
+    told = prompt_for(
+        issue(), branch="b", target="main", checks=(), why="first", feedback="", is_begun=False, around=around
+    )
+    places = [told.index(part) for part in ("has landed:", "- #1 Base", "since your last", "- #2 Other", "- #3 Later")]
+    assert places == sorted(places)
+
+
+def test_the_repositorys_rules_and_a_persons_words_are_told() -> None:
+    told = prompt_for(
+        issue(),
+        branch="b",
+        target="main",
+        checks=(),
+        why="first",
+        feedback="",
+        is_begun=False,
+        rules="Never use tabs.",
+        words=("keep the old name", "and $5 is no variable"),
+    )
+    assert "Never use tabs." in told
+    assert "keep the old name\n\nand $5 is no variable" in told
+
+
+def test_a_users_own_template_is_filled_in() -> None:
+    template = checked_template("Do it, for $$5:\n$issue\nChecked by:\n$checks\n", path="prompt.md")
+    told = prompt_for(
+        issue(),
+        branch="b",
+        target="main",
+        checks=("make test",),
+        why="first",
+        feedback="",
+        is_begun=False,
+        template=template,
+    )
+    assert told.startswith("Do it, for $5:\n<<<issue")
+    assert told.endswith("Checked by:\n- make test\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("$issue\n$isue", "p.md:2: the prompt has '$isue'"),
+        ("$issue costs 5 $", "p.md:1: the prompt has a '$' that stands for nothing"),
+        ("Work!", "p.md: the prompt has no $issue"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_in_is_refused_with_its_place(template: str, message: str) -> None:
+    with pytest.raises(UserFault) as caught:
+        checked_template(template, path="p.md")
+    assert caught.value.message == message
+    assert caught.value.hint
 
 
 # What facts remember.

@@ -208,9 +208,16 @@ def test_a_held_issue_that_is_retried_goes_on_from_its_branch(one: Callable[...,
 def test_an_agent_is_stopped_at_the_end_of_its_time_and_its_work_is_kept(one: Callable[..., Stage]) -> None:
     agent = WORK + '[ "$LUMINAGUARD_ATTEMPT" != 1 ] || {' + WAIT + "}\n"
     stage = one(agent, settings="[budget]\nminutes_per_issue = 0.01\n")
-    assert stage.run().returncode == 0
+    assert stage.run().returncode == 1
+    told = stage.issues_told()["1"]
+    assert (told["state"], told["attempts"]) == ("held", 1)
+    assert "minutes_per_issue: 0.0 of 0.01 minutes worked (attempt 1: 0.0)" in str(told["why"])
+    assert "luminaguard run --minutes-per-issue 0.02" in stage.say("problems").stdout
+    assert stage.say("retry", "1", "--say", "be quick").returncode == 0
+    assert stage.run("--minutes-per-issue", "5").returncode == 0
     assert [fact.data["ended"] for fact in stage.facts("1", "agent")] == ["timeout", "exited"]
     assert "stopped at the end of its time" in stage.prompt("1", 2)
+    assert "be quick" in stage.prompt("1", 2)
     stage.must_be_whole(landed=["1"])
 
 

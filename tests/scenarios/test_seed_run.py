@@ -127,7 +127,9 @@ def test_the_seed_runs_report(seed: Stage) -> None:
     assert (len(findings), {finding["severity"] for finding in findings}) == (8, {"low"})
     totals = told["totals"]
     assert isinstance(totals, dict)
-    assert (totals["landed"], totals["agent_starts"], totals["check_runs"], totals["conflicts"]) == (3, 3, 3, 0)
+    assert (totals["landed"], totals["agent_starts"], totals["conflicts"]) == (3, 3, 0)
+    # One each before its review, and one more where another change has landed between that and its own landing.
+    assert totals["check_runs"] in (3, 4, 5)
     assert totals["sequential_s"] >= totals["lower_bound_s"] > 0
     assert told["verified"] == {"commits_on_target": True, "trees_tested": True, "issues_closed": True}
 

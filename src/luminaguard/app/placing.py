@@ -1,15 +1,20 @@
 """Attempts on this machine: a workspace, walls, an agent under a shim, and the way home for what it made."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from luminaguard.agents.base import PROMPT_AT, Agent, Launch
+from luminaguard.app.door import Door
 from luminaguard.app.folders import attempts_folder, slug
 from luminaguard.engine.base import Order, Outcome
 from luminaguard.gates.checks import tail_of
+from luminaguard.gateway.base import Pass
 from luminaguard.host.detached import LOST, Ended, ask_to_stop, bury, is_known, is_lost, start, wait
+from luminaguard.host.inside import HOME
 from luminaguard.host.limits import Limits
+from luminaguard.model.brief import Brief
+from luminaguard.model.faults import HostFault
 from luminaguard.model.ids import IssueId, RunId
 from luminaguard.sandboxes.base import Mount, Sandbox
 from luminaguard.workspaces.base import TREE_FAILED, Delivered, Workspaces, with_env, with_preparation
@@ -36,6 +41,7 @@ class LocalPlacement:
     workspaces: Workspaces
     limits: Limits
     folder: Path
+    door: Door | None = None
 
     @property
     def isolation(self) -> str:
@@ -46,26 +52,47 @@ class LocalPlacement:
         """Make the attempt, or find it again; an agent that was lost with its shim is started on its own work."""
         folder = self._folder(order.run, order.brief.issue)
         prompt = _kept(folder / f"{order.brief.attempt}.prompt.md", order.brief.prompt)
-        launch = self.agent.launch(order.brief)
-        mounts = (*launch.mounts, Mount(source=prompt, at=PROMPT_AT))
+        launch = self.agent.launch(self._briefed(order))
+        home = (self._home(folder),) if launch.keeps_home else ()
+        mounts = (*launch.mounts, *home, Mount(source=prompt, at=PROMPT_AT))
         bare = await self.workspaces.create(_name(order), order.start, limits=self.limits, mounts=mounts)
-        workspace = with_env(bare, self._env(order, launch, mounts[-1]))
+        at_home = {"HOME": str(self.sandbox.seen_at(home[0]))} if home else {}
+        workspace = with_env(bare, {**self._env(order, launch, mounts[-1]), **at_home})
+        walls = replace(workspace.walls, gateway=self._gateway(launch))
         number, ended = 0, LOST
-        while ended is LOST and number < LOST_STARTS:
+        while ended.cause == "lost" and number < LOST_STARTS:
             number += 1
             place = folder / f"{order.brief.attempt}.{number}"
             # A start that was lost before we came back is not made again under its old number.
             if not is_lost(place):
                 if not is_known(place):
                     await starting(number)
-                command = self.sandbox.enclose(with_preparation(workspace, launch.argv), workspace.walls)
+                command = self.sandbox.enclose(with_preparation(workspace, launch.argv), walls)
                 start(place, command, timeout_s=order.brief.timeout_s, stdin=prompt)
                 ended = await wait(place)
-            if ended is LOST:
+            if ended.cause == "lost":
                 await bury(place)
         ref = f"refs/luminaguard/attempts/{slug(order.run)}/{slug(order.brief.issue)}/{order.brief.attempt}"
         delivered = await self.workspaces.collect(workspace, ref=ref, message=order.message)
         return _outcome(ended, delivered, folder / f"{order.brief.attempt}.{number}" / "log")
+
+    def _briefed(self, order: Order) -> Brief:
+        if self.door is None:
+            return order.brief
+        holder = Pass(run=order.run, issue=order.brief.issue, attempt=order.brief.attempt)
+        return replace(order.brief, key=self.door.ledger.key_for(holder))
+
+    def _gateway(self, launch: Launch) -> Path | None:
+        if not launch.needs_gateway:
+            return None
+        if self.door is None:
+            raise HostFault("the agent calls a model, and there is no gateway", hint="see `luminaguard doctor`")
+        return self.door.socket
+
+    def _home(self, folder: Path) -> Mount:
+        home = folder / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        return Mount(source=home, at=HOME, writable=True)
 
     def _env(self, order: Order, launch: Launch, prompt: Mount) -> dict[str, str]:
         return {
@@ -73,6 +100,7 @@ class LocalPlacement:
             "LUMINAGUARD_ISSUE": order.brief.issue,
             "LUMINAGUARD_ATTEMPT": str(order.brief.attempt),
             "LUMINAGUARD_ROLE": "work",
+            "LUMINAGUARD_WORDS_AFTER": str(order.brief.words_after),
             "LUMINAGUARD_PROMPT_FILE": str(self.sandbox.seen_at(prompt)),
         }
 

@@ -89,6 +89,7 @@ class RunSettings:
     isolation: Isolation | None = key(optional(one_of(Isolation), word="auto"), None, "how thick the walls are")
     agent: str | None = key(optional(text()), None, "who works: a key of [agents]")
     attempts: int = key(whole(1, 100), 3, "tries at an issue before it is held for a person")
+    prompt: str | None = key(optional(text()), None, "a file with the prompt to use instead of ours")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

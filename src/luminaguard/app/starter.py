@@ -26,6 +26,7 @@ def starter_text(checks: DetectedChecks, agents: Sequence[DetectedAgent]) -> str
         _table("review", {}),
         _table("landing", {"style": "squash", "approve": "auto"}),
         _table("budget", {}),
+        _table("gateway", {}),
         _table("limits", {}),
         _table("trust", {}),
     )
@@ -56,9 +57,14 @@ def _explained(written: str, declared: Field[Any]) -> str:
 _EXAMPLES: dict[tuple[str, str], object] = {
     ("run", "isolation"): "auto",
     ("run", "agent"): "mine",
+    ("run", "prompt"): "prompt.md",
     ("checks", "run"): ["make test"],
     ("review", "agent"): "mine",
     ("landing", "target"): "main",
+    ("budget", "usd_per_run"): 50.0,
+    ("budget", "tokens_per_issue"): 5_000_000,
+    ("budget", "tokens_per_run"): 50_000_000,
+    ("budget", "minutes_per_run"): 480.0,
 }
 """What to show for a key whose default is None."""
 

@@ -14,6 +14,7 @@ from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, RunId, natural
+from luminaguard.reports.standing import open_question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +74,15 @@ class LastRun:
         return is_at_work(self._places.state / "lock")
 
     def approve(self, issue: str) -> str:
-        """Let a change land, or an untrusted issue be worked on; return what was said yes to.
+        """Say yes to what an agent asks, let a change land, or an untrusted issue be worked on; return to what.
 
         Raises:
             UserFault: nothing of that issue waits for a yes.
         """
         facts = self._of(issue)
+        if (question := open_question(facts)) is not None:
+            self._answer(facts, question, ok=True)
+            return f"its agent may: {question.data['what']}"
         asked, stopped = _last(facts, "approval_asked"), _last(facts, "held")
         answer = _last(facts, "approved", "rejected")
         if stopped and stopped.data.get("group") == "trust" and not _last(facts, "released"):
@@ -89,17 +93,72 @@ class LastRun:
         self._add(facts, "approved", {"by": getpass.getuser()})
         return "it may land"
 
-    def reject(self, issue: str, why: str) -> None:
-        """Say no to a change.
+    def reject(self, issue: str, why: str) -> str:
+        """Say no to what an agent asks, or to a change; return to what.
 
         Raises:
             UserFault: it has landed, or nothing of it was ever made.
         """
         facts = self._unlanded(issue)
+        if (question := open_question(facts)) is not None:
+            self._answer(facts, question, ok=False)
+            if why:
+                self._add(facts, "said", {"by": getpass.getuser(), "text": why})
+            return f"its agent may not: {question.data['what']}"
         if _last(facts, "attempt") is None:
             name = facts[0].subject
             raise UserFault(f"nothing was made for #{name} yet", hint=f"luminaguard cancel {name} takes it out")
         self._add(facts, "rejected", {"by": getpass.getuser(), "why": why})
+        return "it does not land"
+
+    def _answer(self, facts: Sequence[Fact], question: Fact, *, ok: bool) -> None:
+        data: dict[str, Json] = {"ok": ok, "by": getpass.getuser()}
+        self._journal.add_now(self.run, facts[0].subject, f"answered:{question.number}", data)
+
+    def say(self, issue: str, words: str) -> str:
+        """Leave words for an issue's agent; return who will hear them.
+
+        Raises:
+            UserFault: it has landed or is cancelled, so nobody would, or there are no words.
+        """
+        facts = self._unlanded(issue)
+        if not words.strip():
+            raise UserFault("there is nothing to say", hint="luminaguard say ISSUE TEXT")
+        if _is_over(facts):
+            raise UserFault(f"#{facts[0].subject} is cancelled", hint=f"luminaguard retry {facts[0].subject}")
+        self._add(facts, "said", {"by": getpass.getuser(), "text": words})
+        last = _last(facts, "placed", "agent")
+        if last is not None and last.name == "placed":
+            return "its agent hears it at its next turn, or the next attempt begins with it"
+        return "its next attempt begins with it"
+
+    def pause(self) -> None:
+        """Let no agent start until `resume`; those at work go on, and so does what lands.
+
+        Raises:
+            UserFault: it is paused already.
+        """
+        if self._is_paused():
+            raise UserFault("the run is paused already", hint="luminaguard resume")
+        self._add_to_run("paused")
+
+    def resume(self) -> None:
+        """Let agents start again.
+
+        Raises:
+            UserFault: it is not paused.
+        """
+        if not self._is_paused():
+            raise UserFault("the run is not paused", hint="luminaguard status")
+        self._add_to_run("resumed")
+
+    def _is_paused(self) -> bool:
+        word = _last([fact for fact in self.facts() if fact.subject == RUN], "paused", "resumed")
+        return word is not None and word.name == "paused"
+
+    def _add_to_run(self, name: str) -> None:
+        count = sum(1 for fact in self.facts() if fact.subject == RUN and fact.name == name) + 1
+        self._journal.add_now(self.run, RUN, f"{name}:{count}", {"by": getpass.getuser()})
 
     def retry(self, issue: str, text: str) -> None:
         """Ask for another try at a held, failed or rejected issue.

@@ -3,13 +3,15 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import anyio
 
 from luminaguard.app.agents import agent_named
+from luminaguard.app.door import Door, budget_of, door_for
 from luminaguard.app.leftovers import clear_leftovers
 from luminaguard.app.placing import LocalPlacement
 from luminaguard.app.planning import Planned, make_plan
@@ -18,19 +20,26 @@ from luminaguard.app.settings import agent_at_work, limits_of
 from luminaguard.app.settings_tables import Approval, LandingStyle
 from luminaguard.app.walls import Walled, walls_for
 from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
+from luminaguard.engine.prompt import checked_template
 from luminaguard.engine.run import Request, run_session
 from luminaguard.forges.file_backlog import FileBacklog
+from luminaguard.gates.base import Subject
 from luminaguard.gates.checks import Checks
 from luminaguard.gates.review import Review
+from luminaguard.gateway.base import Pass
 from luminaguard.host.git import lookup_in
 from luminaguard.host.locks import only_one
 from luminaguard.journal.base import Journal
 from luminaguard.journal.sqlite import SqliteJournal
+from luminaguard.model.brief import Brief
 from luminaguard.model.facts import RUN, Fact
-from luminaguard.model.faults import HostFault
+from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Json, RunId
 from luminaguard.model.issue import IssueState
 from luminaguard.reports import messages
+
+RULES = ("AGENTS.md", "CLAUDE.md")
+RULES_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +86,10 @@ async def work(
         HostFault: the isolation that was asked for does not work here.
     """
     state = project.places.state
-    with (
-        only_one(state / "lock") as fd,
-        open_journal(state / "journal.db") as journal,
-        lookup_in(project.git.root) as lookup,
-    ):
+    async with AsyncExitStack() as stack:
+        fd = stack.enter_context(only_one(state / "lock"))
+        journal = stack.enter_context(open_journal(state / "journal.db"))
+        lookup = stack.enter_context(lookup_in(project.git.root))
         project = project.at_work(fd, lookup)
         await project.trunk.clear_stale_locks()
         await clear_leftovers(project.places)
@@ -91,7 +99,9 @@ async def work(
             await project.trunk.catch_up()
             return Worked(run=None, is_done=True)
         run = going_on or _new_run()
-        wired = await _wire(project, journal)
+        agents = [it for it in (agent_at_work(project.settings), project.settings.review.agent) if it is not None]
+        door = await stack.enter_async_context(door_for(project.settings, state, agents))
+        wired = await _wire(project, journal, run=run, door=door)
         wanted.noticed(_notices(planned, wired))
         wanted.began(lambda after: journal.facts(run, after=after))
         request = Request(
@@ -151,7 +161,7 @@ class Wired:
     checks_from: str
 
 
-async def _wire(project: Project, journal: Journal) -> Wired:
+async def _wire(project: Project, journal: Journal, *, run: RunId, door: Door | None) -> Wired:
     settings, state = project.settings, project.places.state
     name = agent_at_work(settings)
     agent = agent_named(settings, name, root=project.places.root)
@@ -169,7 +179,12 @@ async def _wire(project: Project, journal: Journal) -> Wired:
         folder=state / "checks",
     )
     placement = LocalPlacement(
-        agent=agent, sandbox=walled.sandbox, workspaces=walled.workspaces, limits=limits, folder=state / "attempts"
+        agent=agent,
+        sandbox=walled.sandbox,
+        workspaces=walled.workspaces,
+        limits=limits,
+        folder=state / "attempts",
+        door=door,
     )
     drivers = Drivers(
         journal=journal,
@@ -178,16 +193,36 @@ async def _wire(project: Project, journal: Journal) -> Wired:
         placement=placement,
         checks=checks,
         checks_fingerprint=checks.fingerprint,
-        review=_review(project, walled),
+        review=_review(project, walled, run=run, door=door),
         messages=messages,
         closing_edits=_closing_edits(project),
+        ledger=door.ledger if door else None,
     )
-    return Wired(
-        drivers=drivers, policy=_policy(project, agent=name, checks=found.run), walled=walled, checks_from=found.why
-    )
+    policy = _policy(project, agent=name, checks=found.run, rules=await _rules(project))
+    return Wired(drivers=drivers, policy=policy, walled=walled, checks_from=found.why)
 
 
-def _policy(project: Project, *, agent: str, checks: tuple[str, ...]) -> Policy:
+async def _rules(project: Project) -> str:
+    """Read what the target says to agents: not every agent reads it by itself."""
+    for name in RULES:
+        ran = await project.git.run("show", f"{project.target}:{name}", ok=(0, 128))
+        if ran.exit_code == 0:
+            return ran.out[:RULES_BYTES].decode(errors="replace")
+    return ""
+
+
+def _template(project: Project) -> str | None:
+    named = project.settings.run.prompt
+    if named is None:
+        return None
+    path = project.places.root / named
+    try:
+        return checked_template(path.read_text(encoding="utf-8"), path=named)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UserFault(f"{path}: [run] prompt cannot be read: {exc}", hint="name a text file") from exc
+
+
+def _policy(project: Project, *, agent: str, checks: tuple[str, ...], rules: str) -> Policy:
     settings = project.settings
     style: Literal["squash", "merge"] = "merge" if settings.landing.style is LandingStyle.MERGE else "squash"
     return Policy(
@@ -195,7 +230,12 @@ def _policy(project: Project, *, agent: str, checks: tuple[str, ...]) -> Policy:
         slots=settings.run.slots,
         agent=agent,
         attempts=settings.run.attempts,
-        timeout_s=settings.budget.minutes_per_issue * 60,
+        minutes_per_issue=settings.budget.minutes_per_issue,
+        minutes_per_run=settings.budget.minutes_per_run,
+        budget=budget_of(settings),
+        review_rounds=settings.review.rounds,
+        rules=rules,
+        template=_template(project),
         style=style,
         human=settings.landing.approve is Approval.HUMAN,
         checks=checks,
@@ -203,10 +243,17 @@ def _policy(project: Project, *, agent: str, checks: tuple[str, ...]) -> Policy:
     )
 
 
-def _review(project: Project, walled: Walled) -> Review | None:
+def _review(project: Project, walled: Walled, *, run: RunId, door: Door | None) -> Review | None:
     settings = project.settings
     if settings.review.agent is None:
         return None
+
+    def enter(subject: Subject, brief: Brief) -> Brief:
+        if door is None:
+            return brief
+        holder = Pass(run=run, issue=subject.issue.id, attempt=subject.attempt, role="review")
+        return replace(brief, key=door.ledger.key_for(holder))
+
     review = Review(
         agent=agent_named(settings, settings.review.agent, root=project.places.root),
         block_at=settings.review.block_at,
@@ -216,6 +263,8 @@ def _review(project: Project, walled: Walled) -> Review | None:
         limits=limits_of(settings),
         git=project.git,
         folder=project.places.state / "reviews",
+        enter=enter,
+        gateway=door.socket if door else None,
     )
     if (why := review.missing()) is not None:
         raise HostFault(f"the reviewer cannot be asked: {why}", hint="see `luminaguard doctor`")

@@ -1,11 +1,12 @@
 """What the engine needs from the outside, and nothing more: a trunk to land on, a place to work, settings."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from luminaguard.forges.base import Forge
 from luminaguard.gates.base import Gate
+from luminaguard.gateway.base import Budget, Ledger
 from luminaguard.journal.base import Journal
 from luminaguard.model.brief import Brief
 from luminaguard.model.ids import IssueId, Oid, RunId
@@ -139,22 +140,35 @@ class Messages(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What the settings say about a run."""
+    """What the settings say about a run.
+
+    `rules` is what the repository says to agents; `template` the prompt to fill in, None ours; `review_rounds` how
+    often findings go back before a person decides.
+    """
 
     target: str
     slots: int
     agent: str
     attempts: int
-    timeout_s: float
+    minutes_per_issue: float
     style: Style
     human: bool
     checks: tuple[str, ...]
     trusted: Callable[[str | None, str | None], bool]
+    minutes_per_run: float | None = None
+    budget: Budget = field(default_factory=Budget)
+    review_rounds: int = 2
+    rules: str = ""
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drivers:
-    """Everything outside, wired by `app`. `closing_edits` is None unless the status is written back into a file."""
+    """Everything outside, wired by `app`.
+
+    `closing_edits` is None unless the status is written back into a file, `ledger` where no agent calls a model
+    through the gateway.
+    """
 
     journal: Journal
     forge: Forge
@@ -165,3 +179,4 @@ class Drivers:
     review: Gate | None
     messages: Messages
     closing_edits: ClosingEdits | None = None
+    ledger: Ledger | None = None

@@ -8,6 +8,7 @@ import anyio
 
 from luminaguard.engine.base import Drivers, Policy
 from luminaguard.engine.book import Book
+from luminaguard.engine.doorway import Doorway
 from luminaguard.engine.lander import Lander
 from luminaguard.engine.record import issue_json, number, text, texts
 from luminaguard.engine.slots import Movement, Slots
@@ -55,7 +56,8 @@ async def run_session(drivers: Drivers, policy: Policy, request: Request) -> boo
         outcome = "done" if is_done else "held"
     finally:
         with anyio.move_on_after(5, shield=True):
-            await book.add(RUN, f"session_ended:{session}", {"outcome": outcome})
+            notes: list[Json] = [*drivers.ledger.notes(request.run)] if drivers.ledger else []
+            await book.add(RUN, f"session_ended:{session}", {"outcome": outcome, "notes": notes})
     return is_done
 
 
@@ -133,11 +135,13 @@ async def _work(
     lander = Lander(drivers, policy, book)
     await lander.recover()
     landed = {issue: anyio.Event() for issue in asked}
+    doorway = Doorway(drivers.ledger, policy, book)
     session = Session(
         drivers=drivers,
         policy=policy,
         book=book,
         lander=lander,
+        doorway=doorway,
         slots=Slots(policy.slots),
         movement=Movement(),
         landed=landed,
@@ -156,11 +160,13 @@ async def _work(
             drivers.placement.stop(book.run, IssueId(fact.subject))
         if fact.name in ("cancelled", "rejected"):
             lander.withdraw(IssueId(fact.subject))
+        doorway.told(fact)
 
     # Agents that are still at work from before get the first slots: otherwise more than `slots` would be.
     async with anyio.create_task_group() as group:
         group.start_soon(lander.serve)
         group.start_soon(book.follow, told)
+        group.start_soon(doorway.watch)
         for task in sorted(tasks, key=lambda task: (not task.is_under_way, -ranks[task.id], natural(task.id))):
             group.start_soon(task.run)
         await session.movement.all_still()

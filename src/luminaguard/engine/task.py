@@ -1,26 +1,29 @@
 """One issue's way through a session, replayed from the top: what the journal remembers is not done again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
 from luminaguard.engine.base import Drivers, Order, Outcome, Policy
 from luminaguard.engine.book import Book
+from luminaguard.engine.doorway import Doorway
 from luminaguard.engine.lander import Blamed, Gone, Lander, Ticket
-from luminaguard.engine.prompt import prompt_for
+from luminaguard.engine.prompt import Around, prompt_for
 from luminaguard.engine.record import files_json, findings_json, issue_of, number, text, texts
 from luminaguard.engine.results import GOES_ON, Again, Hold, Over, Parked
 from luminaguard.engine.slots import Movement, Slots
 from luminaguard.forges.base import PullDraft
-from luminaguard.gates.base import Subject
+from luminaguard.gates.base import Gate, Subject
 from luminaguard.model.brief import Brief
 from luminaguard.model.facts import Fact
 from luminaguard.model.faults import Fault
-from luminaguard.model.ids import IssueId, Json, Oid
+from luminaguard.model.ids import IssueId, Json, Oid, natural
 from luminaguard.model.issue import IssueState, Kind
 from luminaguard.model.work import Change, Conflict, FileChange, Verdict
 from luminaguard.workspaces.base import Start
+
+LEAST_S = 1.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Session:
     policy: Policy
     book: Book
     lander: Lander
+    doorway: Doorway
     slots: Slots
     movement: Movement
     landed: Mapping[IssueId, anyio.Event]
@@ -38,6 +42,14 @@ class Session:
 
 class _NotWantedError(Exception):
     """A person stopped the issue before its agent was started."""
+
+
+class _HeldError(Exception):
+    """No agent may be started for the issue."""
+
+    def __init__(self, hold: Hold) -> None:
+        super().__init__(hold.why)
+        self.hold = hold
 
 
 class Task:
@@ -159,7 +171,7 @@ class Task:
     def _asked_again(self) -> Fact | None:
         """Find a person's wish for another try that no attempt has followed yet."""
         last, retry, stop = self._book.last(self.id, "attempt"), self._book.last(self.id, "retry"), self._stop()
-        if retry is None or stop is None or text(stop.data, "group") == GOES_ON:
+        if retry is None or stop is None or text(stop.data, "group") in (GOES_ON, "budget"):
             return None
         return retry if last is not None and retry.seq > last.seq else None
 
@@ -177,8 +189,29 @@ class Task:
         if await trunk.is_in(begin, target):
             begin = target
         why, feedback = self._why(count)
-        data: dict[str, Json] = {"start": begin, "target": target, "why": why, "feedback": feedback}
+        words, asked = self._words(), self._words_of_retry()
+        data: dict[str, Json] = {
+            "start": begin,
+            "target": target,
+            "why": why,
+            "feedback": feedback,
+            "words": [*asked, *(text(fact.data, "text") for fact in words)],
+            "words_up_to": max((fact.number for fact in words), default=0),
+        }
         await self._book.add(self.id, f"attempt:{count}", data)
+
+    def _words(self) -> list[Fact]:
+        """List what a person has said and no agent has heard: neither at its work nor in its prompt."""
+        told = [int(number(it.data, "words_up_to")) for it in self._book.all(self.id, "attempt")]
+        heard = max([*told, self._session.doorway.heard(self.id)])
+        return [fact for fact in self._book.all(self.id, "said") if fact.number > heard]
+
+    def _words_of_retry(self) -> list[str]:
+        """Give what was said with a `retry` that only lets the work go on: no feedback of its own tells it."""
+        last, retry = self._book.last(self.id, "attempt"), self._book.last(self.id, "retry")
+        is_told = retry is None or self._asked_again() is not None or (last is not None and retry.seq < last.seq)
+        said = "" if is_told or retry is None else text(retry.data, "text")
+        return [said] if said else []
 
     def _why(self, count: int) -> tuple[str, str]:
         retry, stop = self._asked_again(), self._stop()
@@ -192,10 +225,12 @@ class Task:
         if isinstance(result, Hold):
             await self._hold("held", result)
             return
+        if result.why == "review" and self._since_retry("again", why="review") >= self._session.policy.review_rounds:
+            await self._hold("held", self._no_more_rounds(result))
+            return
         attempts = self._book.all(self.id, "attempt")
-        lift = self._book.last(self.id, "retry")
-        tried = sum(1 for fact in attempts if lift is None or fact.seq > lift.seq)
-        if tried < self._session.policy.attempts:
+        tried = self._since_retry("attempt") - self._since_retry("again", why="limited")
+        if result.why == "limited" or tried < self._session.policy.attempts:
             said: dict[str, Json] = {"why": result.why, "what": result.what, "feedback": result.feedback}
             await self._book.add(self.id, f"again:{attempts[-1].number}", said)
             return
@@ -207,8 +242,28 @@ class Task:
         hold = Hold(why=why, who="you", how=how, group="work", log=result.feedback)
         await self._hold("held" if result.has_work else "failed", hold)
 
+    def _since_retry(self, name: str, *, why: str | None = None) -> int:
+        """Count facts since a person last asked for another try."""
+        lift = self._book.last(self.id, "retry")
+        facts = self._book.all(self.id, name)
+        return sum(
+            1
+            for fact in facts
+            if (lift is None or fact.seq > lift.seq) and (why is None or text(fact.data, "why") == why)
+        )
+
+    def _no_more_rounds(self, result: Again) -> Hold:
+        rounds = self._session.policy.review_rounds
+        times = "once" if rounds == 1 else f"{rounds} times"
+        why = f"{result.what}; findings went back {times}" if rounds else result.what
+        how = f"luminaguard diff {self.id}; then: luminaguard retry {self.id}"
+        return Hold(why=why, who="you", how=how, group="review", log=result.feedback)
+
     async def _attempt(self, count: int) -> Again | Hold | Over | Parked:
-        made = await self._agent(count)
+        try:
+            made = await self._agent(count)
+        except _HeldError as held:
+            return held.hold
         self._book.take_in()  # whoever stopped the agent wrote it down first
         if not made or self._is_over() or self._is_stopped():
             await self._leave(count, made)
@@ -216,6 +271,9 @@ class Task:
         opened = self._fact(f"attempt:{count}").data
         start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
         commit = text(made, "commit") or (start if start != target else "")
+        if not commit and await self._was_limited(count):
+            what = "a provider's limit ended it before anything was made"
+            return Again(why="limited", what=what, feedback=self._log(what, made), has_work=False)
         if problem := text(made, "problem"):
             return Again(why="retry", what=problem, feedback=self._log(problem, made), has_work=bool(commit))
         if not commit or (text(made, "commit") and not made["files"]):
@@ -224,7 +282,15 @@ class Task:
             return Again(why="retry", what=what, feedback=self._log(what, made), has_work=False)
         change = Change(issue=self.id, attempt=count, commit=Oid(commit), title=self.issue.title)
         await self._publish(change)
-        return await self._gates(change, base=target)
+        try:
+            return await self._gates(change, base=target)
+        except _HeldError as held:
+            return replace(held.hold, group=GOES_ON)
+
+    async def _was_limited(self, count: int) -> bool:
+        placed = next((it for it in self._book.all(self.id, "placed") if it.number == count), None)
+        await self._session.doorway.take_in()
+        return placed is not None and self._session.doorway.was_limited(placed.time)
 
     async def _leave(self, count: int, made: Mapping[str, Json]) -> None:
         """Leave what was made on the issue's branch, for whoever takes it up again."""
@@ -248,6 +314,9 @@ class Task:
         """Have the attempt made, with a slot held; None where a person does not want it any more."""
         if self._is_over() or self._is_stopped():
             return None
+        await self._session.doorway.until_open(self._session.movement)
+        if (hold := self._session.doorway.stop(self.id)) is not None:
+            raise _HeldError(hold)
         # Opened no sooner than this: what landed while it waited for a slot is in its base.
         await self._open(count)
         order = self._order(count)
@@ -273,8 +342,6 @@ class Task:
         policy = self._session.policy
         opened = self._fact(f"attempt:{count}").data
         start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
-        titles = {need: text(it.data, "title") for need in self.needs if (it := self._book.get(need, "planned"))}
-        landed = [f"#{need} {title}" for need, title in titles.items()]
         prompt = prompt_for(
             self.issue,
             branch=self.branch,
@@ -282,16 +349,41 @@ class Task:
             checks=policy.checks,
             why=text(opened, "why"),
             feedback=text(opened, "feedback"),
-            landed=landed,
             is_begun=start != target,
+            around=self._around(count),
+            rules=policy.rules,
+            words=texts(opened, "words") if "words" in opened else (),
+            template=policy.template,
         )
-        brief = Brief(issue=self.id, attempt=count, prompt=prompt, timeout_s=policy.timeout_s)
+        timeout_s = max(self._session.doorway.minutes_left(self.id) * 60, LEAST_S)
+        words_after = max(int(number(it.data, "words_up_to")) for it in self._book.all(self.id, "attempt"))
+        brief = Brief(issue=self.id, attempt=count, prompt=prompt, timeout_s=timeout_s, words_after=words_after)
         return Order(
             run=self._book.run,
             brief=brief,
             start=Start(branch=self.branch, commit=start, merge=target if start != target else None),
             message=self._message(closes=False),
         )
+
+    def _around(self, count: int) -> Around:
+        begun = self._book.get(self.id, "attempt:1")
+        opened = self._fact(f"attempt:{count}")
+        landed = [(it, at) for it in self._book.subjects() if (at := self._book.get(it, "landed")) is not None]
+        since = [it for it, at in landed if begun and begun.seq < at.seq < opened.seq and it not in self.needs]
+        waiting = [
+            it
+            for it in self._book.subjects()
+            if (planned := self._book.get(it, "planned")) and self.id in texts(planned.data, "needs")
+        ]
+        return Around(
+            landed=[self._titled(need) for need in self.needs],
+            since=[self._titled(it) for it in sorted(since, key=natural)],
+            waiting=[self._titled(it) for it in sorted(waiting, key=natural)],
+        )
+
+    def _titled(self, issue: str) -> str:
+        planned = self._book.get(issue, "planned")
+        return f"#{issue} {text(planned.data, 'title') if planned else ''}".rstrip()
 
     def _message(self, *, closes: bool) -> str:
         write = self._session.drivers.messages.landing_message
@@ -316,6 +408,7 @@ class Task:
             "files": files_json(files),
             "log": outcome.log,
             "tail": outcome.tail,
+            **self._session.doorway.spent(self.id, order.brief.attempt, "work"),
         }
 
     async def _publish(self, change: Change) -> None:
@@ -341,9 +434,9 @@ class Task:
     # Gates, then the queue.
 
     async def _gates(self, change: Change, *, base: Oid) -> Again | Hold | Over | Parked:
-        if (sent_back := await self._review(change, base)) is not None:
-            return sent_back
         ticket = self._ticket(change)
+        if (sent_back := await self._review(change, ticket, base)) is not None:
+            return sent_back
         if self._session.policy.human and (answer := await self._approval(change, ticket)) is not None:
             return answer
         if self._is_over() or self._is_stopped():
@@ -356,27 +449,42 @@ class Task:
         when = self._fact(f"agent:{change.attempt}").time
         return Ticket(change=change, issue=self.issue, message=self._message(closes=True), when=when, rank=self._rank)
 
-    async def _review(self, change: Change, base: Oid) -> Again | None:
+    async def _review(self, change: Change, ticket: Ticket, base: Oid) -> Again | Hold | None:
         review = self._session.drivers.review
         if review is None:
             return None
-        subject = Subject(issue=self.issue, commit=change.commit, base=base)
-
-        async def ask() -> dict[str, Json]:
-            verdict = await review.judge(subject)
-            return {
-                "ok": verdict.ok,
-                "why": verdict.why,
-                "findings": findings_json(verdict.findings),
-                "seconds": verdict.seconds,
-                "log": verdict.log,
-            }
-
-        said = (await self._book.step(self.id, f"review:{change.attempt}", ask)).data
+        kind = f"review:{change.attempt}"
+        if self._book.get(self.id, kind) is None:
+            # A review costs money: nobody is asked to read what the checks refuse.
+            early = await self._session.lander.judge_early(change, ticket)
+            if isinstance(early, Blamed):
+                return self._blamed(early)
+            if isinstance(early, Conflict) or not early.ok:
+                return self._sent_back(early)
+            await self._ask_review(review, kind, change, base, early)
+        said = self._fact(kind).data
         if said["ok"]:
             return None
         what = f"the review holds it back: {text(said, 'why')}"
         return Again(why="review", what=what, feedback=text(said, "log"), has_work=True)
+
+    async def _ask_review(self, review: Gate, kind: str, change: Change, base: Oid, early: Verdict) -> None:
+        doorway = self._session.doorway
+        await doorway.until_open(self._session.movement)
+        if (hold := doorway.stop(self.id)) is not None:
+            raise _HeldError(hold)
+        subject = Subject(issue=self.issue, commit=change.commit, base=base, attempt=change.attempt, checks=early)
+        verdict = await review.judge(subject)
+        data: dict[str, Json] = {
+            "ok": verdict.ok,
+            "why": verdict.why,
+            "findings": findings_json(verdict.findings),
+            "grade": verdict.grade,
+            "seconds": verdict.seconds,
+            "log": verdict.log,
+            **doorway.spent(self.id, change.attempt, "review"),
+        }
+        await self._book.add(self.id, kind, data)
 
     async def _approval(self, change: Change, ticket: Ticket) -> Again | Hold | Parked | None:
         kind = f"approval_asked:{change.attempt}"

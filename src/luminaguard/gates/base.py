@@ -13,11 +13,16 @@ from luminaguard.model.work import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is judged: the issue, the commit that holds the work and the commit that it is measured against."""
+    """What is judged: the issue, the commit that holds the work and the commit that it is measured against.
+
+    `attempt` is the one that made it; `checks` what the checks have said of it, where they were asked first.
+    """
 
     issue: Issue
     commit: Oid
     base: Oid
+    attempt: int = 1
+    checks: Verdict | None = None
 
 
 class Gate(Protocol):

@@ -139,6 +139,9 @@ class Ledger(Protocol):
     def limits(self, run: RunId) -> Sequence[Limited]:
         """List what providers said of limits during the run, oldest first."""
 
+    def notes(self, run: RunId) -> Sequence[str]:
+        """Say in sentences what a person must know of the numbers: prices unknown, counts guessed, keys refused."""
+
     def say(self, run: RunId, issue: IssueId, *, number: int, text: str) -> None:
         """Leave a person's words for the agent at work on an issue; the same number again does nothing."""
 

@@ -41,22 +41,26 @@ KINDS: Mapping[str, str] = {
     "started": "target, base, slots, isolation, agent, backlog, checks: [command], checks_from, style, approve, "
     "review: the reviewing agent | null, forecast: {makespan_s, lower_bound_s, sequential_s}, notices: [text]",
     "session": "N. pid, isolation: the level in force, reason, asked: [id]",
-    "session_ended": "N. outcome: done | held | interrupted",
+    "session_ended": "N. outcome: done | held | interrupted, notes: [text] on what was counted",
     "base_checks": "N. the target itself was judged: ok, why, tree, seconds, cached, commands, log",
     "verified": "N. commits_on_target, trees_tested, issues_closed: bool, details: [text]",
     "paused": "N. by",
     "resumed": "N. by",
+    "limited": "N. a provider takes no calls for a while: provider, since, until, why",
     # subject: an issue, in the order in which a task goes
     "planned": "title, kind, needs: [id], wave, estimate_s, priority, risk, branch, deliverables: [text], issue: {...}",
     "ready": "",
-    "attempt": "N. start: oid, target: oid, why: first | retry | conflict | checks | review | person, feedback: text",
+    "attempt": "N. start: oid, target: oid, why: first | retry | limited | conflict | checks | review | person, "
+    "feedback: text, words: [text] that a person said, words_up_to",
     "placed": "N.K. agent start K of attempt N: place, isolation, agent",
     "agent": "N. ended: exited | timeout | lost | killed, exit_code, seconds, commit: oid | null, "
     "problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, "
     "output_tokens, usd",
+    "asked": "ID. an agent wants to do what the policy leaves to a person: attempt, what",
     "again": "N. attempt N came to nothing and another will follow: why, what, feedback",
     "published": "N. branch, commit, pull_request",
-    "review": "N. ok, why, findings: [{severity, file, line, text}], grade, seconds",
+    "review": "N. ok, why, findings: [{severity, file, line, text}], grade, seconds, log, "
+    "input_tokens, output_tokens, usd",
     "approval_asked": "N. candidate, why",
     "queued": "N. commit",
     "candidate": "N.M. try M in the queue of attempt N: commit, tree, base",
@@ -67,12 +71,14 @@ KINDS: Mapping[str, str] = {
     "landed": "commit, tree, base, files: [{path, added, removed}], checkouts: [text], attempt",
     "closing": "intent: pull_request",
     "closed": "state, closed: bool",
-    "held": "N. why, who: who must act, how: what to type, group: approval | trust | work | landing",
+    "held": "N. why, who: who must act, how: what to type, group: approval | trust | work | review | budget | landing",
     "failed": "N. why, how",
     # subject: an issue, added by a person
     "approved": "N. by",
     "rejected": "N. by, why",
     "retry": "N. by, text",
     "cancelled": "N. by",
+    "said": "N. by, text: for the agent at work, or the next one",
+    "answered": "ID. ok: bool, by: the answer to `asked`",
     "released": "by: the author gate's hold is lifted",
 }

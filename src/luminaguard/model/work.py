@@ -79,7 +79,10 @@ class CommandResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a gate says of one tree. `why` is one sentence; `log` is for the agent that must mend it."""
+    """What a gate says of one tree. `why` is one sentence; `log` is for the agent that must mend it.
+
+    `grade` is a reviewer's, "" where there is none.
+    """
 
     ok: bool
     why: str
@@ -88,6 +91,7 @@ class Verdict:
     cached: bool = False
     commands: tuple[CommandResult, ...] = ()
     findings: tuple[Finding, ...] = ()
+    grade: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

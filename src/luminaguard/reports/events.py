@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from luminaguard.model.facts import Fact
 from luminaguard.model.work import FileChange
 from luminaguard.reports.readings import Data, files_at, findings_at, flag_at, number_at, text_at, texts_at
-from luminaguard.reports.wording import counted, lasting, plain
+from luminaguard.reports.wording import counted, lasting, plain, stamp
 
 
 def event_text(fact: Fact) -> str | None:
@@ -112,6 +112,18 @@ def _by_person(said: str, *, key: str = "why") -> Callable[[Fact], str]:
     return say
 
 
+def _limited(fact: Fact) -> str:
+    said = (
+        f"no agent starts until {stamp(number_at(fact.data, 'until'))}: {text_at(fact.data, 'provider')} takes no calls"
+    )
+    return because(said, text_at(fact.data, "why"))
+
+
+def _answered(fact: Fact) -> str:
+    said = "allowed" if flag_at(fact.data, "ok") else "refused"
+    return f"what it asked was {said} by {text_at(fact.data, 'by') or 'nobody'}"
+
+
 _SAY: Mapping[str, Callable[[Fact], str]] = {
     "started": _started,
     "session": _session,
@@ -119,8 +131,12 @@ _SAY: Mapping[str, Callable[[Fact], str]] = {
     "verified": _verified,
     "paused": _by_person("paused"),
     "resumed": _by_person("resumed"),
+    "limited": _limited,
     "attempt": _attempt,
     "placed": _placed,
+    "asked": lambda fact: because("its agent asks", text_at(fact.data, "what")),
+    "answered": _answered,
+    "said": _by_person("said", key="text"),
     "agent": _agent,
     "published": _published,
     "review": _review,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from luminaguard.model.facts import Fact
 from luminaguard.model.ids import IssueId
 from luminaguard.reports.events import because
-from luminaguard.reports.readings import flag_at, text_at, texts_at
+from luminaguard.reports.readings import flag_at, number_at, text_at, texts_at
 from luminaguard.reports.wording import plain
 
 
@@ -68,12 +68,27 @@ _TELLS: Mapping[str, State] = {
 }
 
 
+def open_question(facts: Sequence[Fact]) -> Fact | None:
+    """Find the `asked` of one task that its agent still waits for an answer to, the oldest first."""
+    answered = {fact.number for fact in facts if fact.name == "answered"}
+    ended = {fact.number for fact in facts if fact.name == "agent"}
+    asked = (fact for fact in facts if fact.name == "asked" and fact.number not in answered)
+    return next((fact for fact in asked if number_at(fact.data, "attempt") not in ended), None)
+
+
 def standing_of(facts: Sequence[Fact], *, reviewed: bool) -> Standing:
     """Fold the facts of one task. `reviewed` says that this run asks for a review."""
     now = Standing(since=facts[0].time if facts else 0.0)
     for fact in facts:
         now = _after(now, fact, reviewed=reviewed)
+    if now.state is State.WORKING and (asked := open_question(facts)) is not None:
+        return replace(now, hold=_question(asked), why=f"its agent asks: {text_at(asked.data, 'what')}")
     return now
+
+
+def _question(asked: Fact) -> Hold:
+    why = f"its agent asks: {text_at(asked.data, 'what')}"
+    return Hold(why=why, who="you", how=_approve(asked.subject), group="question")
 
 
 def _after(now: Standing, fact: Fact, *, reviewed: bool) -> Standing:

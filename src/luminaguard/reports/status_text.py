@@ -67,8 +67,9 @@ def totals_text(view: RunView) -> str:
         lasting(totals.wall_s),
     ]
     money = [f"{totals.usd:.2f} USD"] if totals.usd is not None else []
-    paused = ["paused"] if view.paused else []
-    return f"{counted(totals.issues, 'issue')}: {', '.join([*counts, *numbers, *money, *paused])}"
+    paused = [f"paused by {plain(view.paused)}"] if view.paused else []
+    limited = [view.limited] if view.limited else []
+    return f"{counted(totals.issues, 'issue')}: {', '.join([*counts, *numbers, *money, *paused, *limited])}"
 
 
 def _count(view: RunView, state: State) -> int:
@@ -134,9 +135,12 @@ def problems_text(view: RunView) -> str:
     held = {task.id for task in view.tasks if task.hold}
     # Behind a cancelled issue, which has no hold of its own, each one speaks for itself.
     roots = [task for task in view.tasks if task.hold and task.hold.behind not in held]
-    if not roots:
-        return "Nothing waits for a person.\n"
-    return "\n\n".join("\n".join(_problem(task, view)) for task in roots) + "\n"
+    said = ["\n".join(_problem(task, view)) for task in roots]
+    if view.paused:
+        said.insert(
+            0, f"the run\n  paused by {plain(view.paused)}: no agent starts\n  you must act: luminaguard resume"
+        )
+    return "\n\n".join(said) + "\n" if said else "Nothing waits for a person.\n"
 
 
 def _problem(task: TaskView, view: RunView) -> Iterator[str]:
@@ -153,6 +157,7 @@ def problems_json(view: RunView) -> dict[str, Json]:
     """Give `luminaguard problems --json`: everything with a hold, what waits behind others too."""
     return {
         "schema": "luminaguard/problems@1",
+        "paused": bool(view.paused),
         "problems": [
             {
                 "issue": task.id,

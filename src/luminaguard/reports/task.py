@@ -146,7 +146,7 @@ def task_view(issue: IssueId, facts: Sequence[Fact], standing: Standing, setting
         findings=findings_at(review),
         reviewed="review" in last,
         grade=maybe_text(review, "grade"),
-        cost=cost_of(named.get("agent", ())),
+        cost=cost_of([*named.get("agent", ()), *named.get("review", ())]),
         seconds=seconds_of(named, spans),
         spans=spans,
         checks=tuple(_checked(fact) for fact in named.get("checks", ())),
@@ -165,7 +165,7 @@ def needs_of(planned: Data) -> tuple[IssueId, ...]:
 
 
 def cost_of(facts: Sequence[Fact]) -> Cost:
-    """Sum what the agents used, from `agent` facts, of those that said so."""
+    """Sum what the agents used, from `agent` and `review` facts, of those that said so."""
     agents = [fact.data for fact in facts]
     tokens_in, tokens_out = _total(agents, "input_tokens"), _total(agents, "output_tokens")
     return Cost(

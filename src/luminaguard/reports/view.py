@@ -54,7 +54,10 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """A run. Tasks are in the order of waves, then of ids. `at` is the moment that the view shows."""
+    """A run. Tasks are in the order of waves, then of ids. `at` is the moment that the view shows.
+
+    `paused` is who paused it, "" where nobody did; `limited` says which provider takes no calls and until when.
+    """
 
     run: str
     base: str | None
@@ -73,7 +76,8 @@ class RunView:
     checks: tuple[str, ...]
     checks_from: str
     review_asked: bool
-    paused: bool
+    paused: str
+    limited: str
     notices: tuple[str, ...]
     tasks: tuple[TaskView, ...]
     timeline: tuple[TimelineEntry, ...]
@@ -117,8 +121,9 @@ def run_view(facts: Sequence[Fact], *, now: float | None = None) -> RunView:
         checks=texts_at(started, "checks"),
         checks_from=text_at(started, "checks_from"),
         review_asked=_review_asked(named, started),
-        paused=paused is not None and paused.name == "paused",
-        notices=texts_at(started, "notices"),
+        paused=_paused(paused),
+        limited=_limited(of_run, at=at) if now is not None else "",
+        notices=(*texts_at(started, "notices"), *texts_at(_data(last, "session_ended"), "notes")),
         tasks=tasks,
         timeline=_timeline(known, begun or 0.0),
         totals=_totals(known, named, tasks, slots=max(int(number_at(started, "slots")), 1), now=now),
@@ -132,6 +137,18 @@ def _data(last: Mapping[str, Fact], name: str) -> Data:
 
 def _last_of(facts: Sequence[Fact], names: tuple[str, ...]) -> Fact | None:
     return next((fact for fact in reversed(facts) if fact.name in names), None)
+
+
+def _paused(word: Fact | None) -> str:
+    if word is None or word.name != "paused":
+        return ""
+    return text_at(word.data, "by") or "somebody"
+
+
+def _limited(of_run: Sequence[Fact], *, at: float) -> str:
+    holding = [fact for fact in of_run if fact.name == "limited" and number_at(fact.data, "until") > at]
+    last = max(holding, key=lambda fact: number_at(fact.data, "until"), default=None)
+    return event_text(last) or "" if last else ""
 
 
 def _review_asked(named: Named, started: Data) -> bool:
@@ -174,7 +191,7 @@ def _timeline(facts: Sequence[Fact], begun: float) -> tuple[TimelineEntry, ...]:
 
 def _totals(facts: Sequence[Fact], named: Named, tasks: Sequence[TaskView], *, slots: int, now: float | None) -> Totals:
     work = {task.id: task.seconds.agent + task.seconds.checks for task in tasks}
-    cost = cost_of(named.get("agent", ()))
+    cost = cost_of([*named.get("agent", ()), *named.get("review", ())])
     return Totals(
         issues=len(tasks),
         landed=_count(tasks, State.LANDED),

@@ -6,7 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 from luminaguard.model.faults import UserFault
 from luminaguard.ui.cli.arguments import WITH_VALUE, Parser, add_global_options, global_defaults, listed
@@ -31,13 +31,19 @@ VERBS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "run": "plan and work until every issue is landed, or held with a reason",
         },
         "steer": {
-            "approve": "let a change land",
-            "reject": "refuse a change, and say why",
+            "approve": "let a change land, or an agent do what it asks for",
+            "reject": "refuse a change, or what an agent asks for",
+            "say": "tell an issue's agent something",
             "retry": "try a held or failed issue again",
             "cancel": "stop an issue, or the whole run",
+            "pause": "let no agent start until resume",
+            "resume": "let agents start again",
         },
         "tell": {
             "report": "what was done: Markdown, HTML, or JSON",
+        },
+        "guests": {
+            "vm": "micro-VMs by themselves: spawn one, run programs in it, freeze it, move it",
         },
     }
 )
@@ -71,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 0
     except BaseException as exc:  # noqa: BLE001 the one edge where every error ends
-        return tell(exc, words)
+        return tell(exc, words[: words.index("--")] if "--" in words else words)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -83,9 +89,35 @@ def _run(words: Sequence[str]) -> int:
     if typed.verb is None:
         parser.print_help()
         return Exit.DONE
-    module = importlib.import_module(f"luminaguard.ui.cli.verbs.{_known_verb(typed.verb)}")
+    known = tuple(name for group in VERBS.values() for name in group)
+    module = importlib.import_module(f"luminaguard.ui.cli.verbs.{_known_verb(typed.verb, known, 'luminaguard')}")
+    if hasattr(module, "INNER"):
+        return _run_inner(typed.verb, module, typed.after, options)
+    return _run_verb(f"luminaguard {typed.verb}", module, typed.after, options)
+
+
+def _run_inner(verb: str, outer: ModuleType, words: Sequence[str], options: argparse.Namespace) -> int:
+    """Run a verb of a verb, as `luminaguard vm spawn`: its module lies in the package of the outer one's name."""
+    typed = cut(words)
+    if typed.verb == "help":
+        return _run_inner(verb, outer, (*typed.after, "--help"), options)
+    parser = _parser_of(f"luminaguard {verb}", outer.SUMMARY, outer.arguments)
+    options = parser.parse_all(typed.before, options)
+    if typed.verb is None:
+        parser.print_help()
+        return Exit.DONE
+    name = f"luminaguard {verb}"
+    module = importlib.import_module(f"luminaguard.ui.cli.{verb}.{_known_verb(typed.verb, tuple(outer.INNER), name)}")
+    return _run_verb(f"{name} {typed.verb}", module, typed.after, options)
+
+
+def _run_verb(name: str, module: ModuleType, words: Sequence[str], options: argparse.Namespace) -> int:
+    words = tuple(words)
+    if getattr(module, "TAKES_COMMAND", False):  # what stands behind "--" is somebody else's command line
+        end = words.index("--") if "--" in words else len(words)
+        words, options.command = words[:end], words[end + 1 :]
     run: Callable[[argparse.Namespace], int] = module.run
-    return run(_parser_of(typed.verb, module.SUMMARY, module.arguments).parse_all(typed.after, options))
+    return run(_parser_of(name, module.SUMMARY, module.arguments).parse_all(words, options))
 
 
 def cut(words: Sequence[str]) -> Typed:
@@ -111,17 +143,16 @@ def _parser_of_all() -> Parser:
     return parser
 
 
-def _parser_of(verb: str, summary: str, arguments: Callable[[argparse.ArgumentParser], None]) -> Parser:
-    parser = Parser(f"luminaguard {verb}", description=f"{summary[0].upper()}{summary[1:]}.")
+def _parser_of(name: str, summary: str, arguments: Callable[[argparse.ArgumentParser], None]) -> Parser:
+    parser = Parser(name, description=f"{summary[0].upper()}{summary[1:]}.")
     arguments(parser)
     add_global_options(parser)
     return parser
 
 
-def _known_verb(verb: str) -> str:
-    known = tuple(name for group in VERBS.values() for name in group)
+def _known_verb(verb: str, known: Sequence[str], name: str) -> str:
     if verb in known:
         return verb
     guess = difflib.get_close_matches(verb, known, n=1, cutoff=0.5)
     hint = f"did you mean {guess[0]}? " if guess else ""
-    raise UserFault(f"luminaguard: there is no command {verb}", hint=f"{hint}luminaguard --help shows all commands")
+    raise UserFault(f"{name}: there is no command {verb}", hint=f"{hint}{name} --help shows all commands")

@@ -103,6 +103,20 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def pass_through(data: bytes, *, is_error: bool) -> None:
+    """Write what another program wrote, as it is, to standard output or error."""
+    stream = sys.stderr if is_error else sys.stdout
+    try:
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    except BrokenPipeError:
+        _silence(stream)
+        raise ReaderLeftError from None
+    except OSError as exc:
+        _silence(stream)
+        raise HostFault(f"{stream.name} cannot be written: {exc.strerror}", hint="is the disk full?") from exc
+
+
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)

@@ -7,12 +7,12 @@ from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.steer import tell_done
 
-SUMMARY = "let a change land"
+SUMMARY = "let a change land, or an agent do what it asks for"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may be typed after the verb."""
-    parser.add_argument("issue", metavar="ISSUE", help="the issue whose change, or whose author, is approved")
+    parser.add_argument("issue", metavar="ISSUE", help="the issue whose change, author or agent's wish is approved")
     show_examples(parser, ("luminaguard approve 154", "the change for #154 may land"))
 
 

@@ -1,0 +1,1 @@
+"""The verbs of `luminaguard vm`: one file a verb."""
