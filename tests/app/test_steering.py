@@ -12,6 +12,8 @@ from luminaguard.host.locks import only_one
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, RunId
+from luminaguard.reports.status_text import problems_text
+from luminaguard.reports.view import run_view
 
 RUN_ID = RunId("20261121-000000-0001")
 TRUST: dict[str, Json] = {"group": "trust", "why": "a stranger"}
@@ -164,6 +166,76 @@ def test_work_of_a_landed_issue_lies_between_base_and_commit(last_run: LastRun) 
     with pytest.raises(UserFault, match="nothing was made for #working yet") as caught:
         last_run.work_of("working")
     assert caught.value.hint
+
+
+QUESTION: dict[str, Json] = {"attempt": 1, "what": "run `curl example.org`"}
+
+
+@pytest.fixture
+def asking(places: Places, last_run: LastRun) -> LastRun:
+    """The run where the agent of "working" asks something."""
+    with SqliteJournal(places.state / "journal.db") as journal:
+        journal.add_now(RUN_ID, "working", "asked:7", QUESTION)
+    return last_run
+
+
+def test_a_question_is_answered_by_approve_and_then_there_is_none(asking: LastRun) -> None:
+    assert "curl example.org" in asking.approve("working")
+    fact = asking.facts()[-1]
+    assert (fact.kind, fact.data["ok"]) == ("answered:7", True)
+    with pytest.raises(UserFault, match="waits for approval"):
+        asking.approve("working")
+
+
+def test_a_no_to_a_question_leaves_the_issue_at_work_and_its_reason_with_the_agent(asking: LastRun) -> None:
+    asking.reject("working", "stay offline")
+    answered, said = asking.facts()[-2:]
+    assert (answered.kind, answered.data["ok"]) == ("answered:7", False)
+    assert (said.kind, said.data["text"]) == ("said:1", "stay offline")
+    assert "rejected:1" not in kinds(asking, "working")
+
+
+def test_a_question_of_an_agent_that_has_ended_waits_for_nobody(asking: LastRun, places: Places) -> None:
+    with SqliteJournal(places.state / "journal.db") as journal:
+        journal.add_now(RUN_ID, "working", "agent:1", {})
+    with pytest.raises(UserFault, match="waits for approval"):
+        asking.approve("working")
+
+
+def test_a_question_stands_in_the_list_of_what_waits_for_a_person(asking: LastRun) -> None:
+    told = problems_text(run_view(asking.facts()))
+    assert "its agent asks: run `curl example.org`" in told
+    assert "luminaguard approve working, or luminaguard reject working --why TEXT" in told
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_words_are_taken_for_what_an_agent_may_still_work_on(last_run: LastRun, state: str) -> None:
+    if state in {"landed", "cancelled", "cancelled while asked"}:
+        with pytest.raises(UserFault, match=f"#{state}") as caught:
+            last_run.say(state, "be kind")
+        assert caught.value.hint
+        return
+    who = last_run.say(state, "be kind")
+    assert ("next turn" in who) == (state == "working")
+    assert (last_run.facts()[-1].kind, last_run.facts()[-1].data["text"]) == ("said:1", "be kind")
+    last_run.say(state, "and quick")
+    assert last_run.facts()[-1].kind == "said:2"
+    with pytest.raises(UserFault, match="nothing to say"):
+        last_run.say(state, " ")
+
+
+def test_a_run_is_paused_and_resumed_once_each(last_run: LastRun) -> None:
+    with pytest.raises(UserFault, match="not paused"):
+        last_run.resume()
+    last_run.pause()
+    with pytest.raises(UserFault, match="paused already") as caught:
+        last_run.pause()
+    assert caught.value.hint == "luminaguard resume"
+    assert "luminaguard resume" in problems_text(run_view(last_run.facts()))
+    last_run.resume()
+    assert "luminaguard resume" not in problems_text(run_view(last_run.facts()))
+    last_run.pause()
+    assert kinds(last_run, "run")[1:] == ["paused:1", "resumed:1", "paused:2"]
 
 
 def test_agents_of_an_issue_without_any_are_stopped_without_ado(last_run: LastRun) -> None:
