@@ -7,10 +7,11 @@ Every call may raise `Transient` (worth another try), `HostFault` (the service i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Backlog, Issue
+from luminaguard.model.work import Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +25,16 @@ class Pull:
     body: str
     url: str | None = None
     merged: Oid | None = None
+    head: Oid | None = None
+    is_draft: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullDraft:
-    """What a pull request should say. `head` is the commit that the branch points at."""
+    """What a pull request should say. `head` is the commit that the branch points at.
+
+    `is_draft`: not to be merged yet; where a forge has no drafts, it is left out.
+    """
 
     branch: str
     head: Oid
@@ -36,6 +42,8 @@ class PullDraft:
     issue: IssueId
     title: str
     body: str
+    labels: tuple[str, ...] = ()
+    is_draft: bool = False
 
 
 class Forge(Protocol):
@@ -60,6 +68,127 @@ class Forge(Protocol):
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Record that the pull request landed as `commit`; a second time changes nothing."""
+
+
+# What only some forges can do: a small protocol each. The engine asks for what is there.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewNote:
+    """A review of ours to show on a pull request: its verdict in words, and findings on lines of `commit`."""
+
+    commit: Oid
+    ok: bool
+    text: str
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What a person says on a pull request. `id` is the forge's; `asks_changes`: they want it changed before it lands.
+
+    `path` and `line` tell where, None and 0 where it is said of the whole. `time` is seconds since the epoch.
+    """
+
+    id: str
+    author: str
+    association: str | None
+    text: str
+    asks_changes: bool
+    time: float
+    path: str | None = None
+    line: int = 0
+
+
+class Reviewing(Protocol):
+    """A forge where reviews are shown and people answer."""
+
+    async def post_review(self, pull: str, note: ReviewNote) -> None:
+        """Show a review; the same commit's a second time changes nothing. Never approves in a person's name."""
+
+    async def remarks(self, pull: str) -> tuple[Remark, ...]:
+        """List what people have said, oldest first; nothing of ours, nothing of bots."""
+
+
+CheckState = Literal["pending", "passed", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What a target branch demands. `required` names checks; `pushable`: we may push a tested commit to it."""
+
+    required: tuple[str, ...] = ()
+    pushable: bool = True
+    needs_pull: bool = False
+    approvals: int = 0
+    has_queue: bool = False
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignCheck:
+    """A check that somebody else runs on a commit."""
+
+    name: str
+    state: CheckState
+    url: str | None = None
+
+
+class Checking(Protocol):
+    """A forge that keeps verdicts on commits and has rules for branches."""
+
+    async def rules(self, target: str) -> Rules:
+        """Read branch protection and rulesets, as far as our token may see them."""
+
+    async def report_check(self, commit: Oid, *, name: str, state: CheckState, text: str) -> None:
+        """Show a verdict of ours; keyed by commit and name, the last one stands."""
+
+    async def checks(self, commit: Oid) -> tuple[ForeignCheck, ...]:
+        """List the newest verdict of each check on a commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A pull request that the forge merged: the commit on the target."""
+
+    commit: Oid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotMerged:
+    """It did not: the head has moved, something is missing, or the forge still works on it (`is_waiting`)."""
+
+    why: str
+    is_waiting: bool = False
+
+
+class Merging(Protocol):
+    """A forge that merges by itself, where pushing to the target is not allowed."""
+
+    async def merge(
+        self, pull: str, *, head: Oid, style: Literal["squash", "merge"], message: str
+    ) -> Merged | NotMerged:
+        """Merge if the head is still `head`, by the native queue where one is required; asked again, it looks first."""
+
+
+class Commenting(Protocol):
+    """A forge where something can be told beside an issue."""
+
+    async def tell(self, issue: IssueId, text: str) -> None:
+        """Show our one status comment of the issue: made once, then edited in place."""
+
+    async def post_report(self, text: str, *, title: str) -> str:
+        """Post a report where the settings say; return its address. The same title again is edited, not repeated."""
+
+
+class Writing(Protocol):
+    """A forge that issues can be written to, for import and export."""
+
+    async def add(self, issue: Issue) -> IssueId:
+        """Create an issue with title, body and labels; return the id that it got."""
+
+    async def add_need(self, issue: IssueId, need: IssueId) -> None:
+        """Say that an issue waits for another; a second time changes nothing."""
 
 
 class BacklogFormat(Protocol):
