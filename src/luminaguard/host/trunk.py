@@ -10,6 +10,7 @@ import anyio
 
 from luminaguard.host.checkouts import Checkout, checkouts_of, finish, fits, follow, forget, intend
 from luminaguard.host.git import Git, Places
+from luminaguard.host.upstream import Upstream
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Oid
 from luminaguard.model.work import Candidate, Conflict, FileChange
@@ -40,23 +41,52 @@ class Trunk:
     """One target branch of one repository.
 
     The tip is `refs/heads/TARGET`, or `refs/luminaguard/target` while a checkout of the user's stands in the way of the
-    branch. Only the holder of the orchestrator's lock may land.
+    branch. Only the holder of the orchestrator's lock may land. With an upstream, its branch is the target, and the
+    one here follows.
     """
 
-    def __init__(self, git: Git, places: Places, *, target: str, identity: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        git: Git,
+        places: Places,
+        *,
+        target: str,
+        identity: tuple[str, str],
+        upstream: Upstream | None = None,
+    ) -> None:
         """Take a target by its branch name; `identity` is the committer's name and address."""
         self.git = git
         self.places = places
         self.target = target
         self.ref = f"refs/heads/{target}"
         self.identity = identity
+        self.upstream = upstream
 
     async def tip(self) -> Oid:
         """Give the commit that the next landing stands on.
 
         Raises:
-            UserFault: there is no such branch, or it and what landed beside it have gone different ways.
+            UserFault: there is no such branch, or it and what landed beside it or upstream have gone different ways.
+            Transient: the remote cannot be reached.
         """
+        here = await self._tip_here()
+        if self.upstream is None or (there := await self.upstream.tip()) == here:
+            return here
+        return await self._follow(here, there)
+
+    async def _follow(self, here: Oid, there: Oid) -> Oid:
+        """Take over what others have put upstream."""
+        assert self.upstream is not None
+        if not await self.git.is_ancestor(here, there):
+            raise UserFault(
+                f"'{self.target}' here has commits that '{self.upstream.remote}' does not have",
+                hint=f"push them, or put them on another branch: git push {self.upstream.remote} {self.target}",
+            )
+        await self.git.run("update-ref", AHEAD, there)
+        await self.catch_up()
+        return there
+
+    async def _tip_here(self) -> Oid:
         branch = await self.git.commit_of(self.ref)
         if branch is None:
             raise UserFault(f"there is no branch '{self.target}'", hint="name yours with --target, or commit once")
@@ -161,8 +191,11 @@ class Trunk:
         return (await self.git.run("merge-base", one, other, ok=(0, 1))).exit_code == 0
 
     async def branch(self, name: str) -> Oid | None:
-        """Give the tip of a work branch, None where there is none."""
-        return await self.git.commit_of(f"refs/heads/{name}")
+        """Give the tip of a work branch, None where there is none; one that is only upstream is fetched."""
+        here = await self.git.commit_of(f"refs/heads/{name}")
+        if here is not None or self.upstream is None:
+            return here
+        return await self.upstream.branch(name)
 
     async def paths(self, commit: Oid) -> frozenset[str]:
         """Name all files of a commit."""
@@ -185,6 +218,15 @@ class Trunk:
         """
         if await self.tip() != candidate.base:
             return None
+        if self.upstream is None:
+            return await self._land_here(candidate)
+        # With the push it has landed; what follows is done again by `tip` if it is cut short.
+        if not await self.upstream.push(candidate.commit, onto=candidate.base):
+            return None
+        landed = await self._land_here(candidate) if await self._tip_here() == candidate.base else None
+        return landed if landed is not None else (f"'{self.target}' here was moved meanwhile and does not follow",)
+
+    async def _land_here(self, candidate: Candidate) -> tuple[str, ...] | None:
         held = checkouts_of(self.places, self.ref)
         branch = await self.git.commit_of(self.ref)
         assert branch is not None
@@ -214,7 +256,7 @@ class Trunk:
         ran = await self.git.run("update-ref", "--stdin", stdin="\n".join([*lines, ""]).encode(), ok=(0, 1, 128))
         if ran.exit_code == 0:
             return True
-        if await self.tip() != candidate.base:
+        if await self._tip_here() != candidate.base:
             return False
         raise HostFault(f"cannot move '{self.target}': {ran.err.decode(errors='replace').strip()}")
 
@@ -255,6 +297,10 @@ class Trunk:
 
         A branch that is checked out somewhere is left alone: moving it would turn the next commit there into a revert.
         """
+        there = await self.upstream.publish(branch, commit) if self.upstream else ""
+        return "; ".join(filter(None, (await self._publish_here(branch, commit), there)))
+
+    async def _publish_here(self, branch: str, commit: Oid) -> str:
         ref = f"refs/heads/{branch}"
         old = await self.git.commit_of(ref)
         if old == commit:

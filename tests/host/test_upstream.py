@@ -1,0 +1,166 @@
+"""A target that lives at a remote: the push is the landing, others' work is followed, nothing of theirs is lost."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from luminaguard.host.git import Git, find_repository
+from luminaguard.host.trunk import Trunk
+from luminaguard.host.upstream import Upstream
+from luminaguard.model.faults import HostFault, Transient, UserFault
+from luminaguard.model.ids import Oid
+from luminaguard.model.work import Candidate
+
+ENV = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """`remote` is bare, `ours` a clone that we land from, `theirs` another."""
+
+    remote: Path
+    ours: Path
+    theirs: Path
+
+    def git(self, where: Path, *words: str) -> str:
+        ran = subprocess.run(
+            ("git", "-C", str(where), *words), check=False, env={**os.environ, **ENV}, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, (words, ran.stderr)
+        return ran.stdout.strip()
+
+    def commit(self, where: Path, files: Mapping[str, str], message: str = "change") -> Oid:
+        for path, text in files.items():
+            (where / path).write_text(text)
+        self.git(where, "add", "-A")
+        self.git(where, "commit", "-q", "-m", message)
+        return Oid(self.git(where, "rev-parse", "HEAD"))
+
+    def trunk(self) -> Trunk:
+        places = find_repository(self.ours)
+        git = Git(places.root)
+        upstream = Upstream(git=git, remote="origin", target="main")
+        return Trunk(git, places, target="main", identity=("a", "a@b"), upstream=upstream)
+
+    def candidate(self, path: str = "new.txt") -> Candidate:
+        """A change on a branch of ours, composed onto the present tip; it is what the checkout shows."""
+
+        async def made() -> Candidate:
+            trunk = self.trunk()
+            onto = await trunk.tip()
+            self.git(self.ours, "checkout", "-q", "-B", f"work-{path}", onto)
+            change = self.commit(self.ours, {path: "x\n"})
+            composed = await trunk.compose(change, onto=onto, style="squash", message=f"Add {path}", when=1.0)
+            assert isinstance(composed, Candidate)
+            return composed
+
+        return anyio.run(made)
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    made = Ground(remote=tmp_path / "remote.git", ours=tmp_path / "ours", theirs=tmp_path / "theirs")
+    made.git(tmp_path, "init", "-q", "--bare", "-b", "main", str(made.remote))
+    made.git(tmp_path, "clone", "-q", str(made.remote), str(made.theirs))
+    made.git(made.theirs, "checkout", "-q", "-b", "main")
+    made.commit(made.theirs, {"a.txt": "a\n"})
+    made.git(made.theirs, "push", "-q", "origin", "main")
+    made.git(tmp_path, "clone", "-q", str(made.remote), str(made.ours))
+    return made
+
+
+def test_landing_is_a_push_and_the_branch_here_follows(ground: Ground) -> None:
+    candidate = ground.candidate()
+    assert anyio.run(ground.trunk().land, candidate) == ()
+    assert ground.git(ground.remote, "rev-parse", "main") == candidate.commit
+    assert ground.git(ground.ours, "rev-parse", "main") == candidate.commit
+
+
+def test_whoever_was_faster_upstream_makes_the_landing_do_nothing(ground: Ground) -> None:
+    candidate = ground.candidate()
+    theirs = ground.commit(ground.theirs, {"b.txt": "b\n"})
+    trunk = ground.trunk()
+    assert anyio.run(trunk.tip) == candidate.base  # seen before they pushed, and not yet looked at again
+    ground.git(ground.theirs, "push", "-q", "origin", "main")
+    assert anyio.run(trunk.land, candidate) is None
+    assert ground.git(ground.remote, "rev-parse", "main") == theirs
+    assert anyio.run(trunk.tip) == theirs
+
+
+def test_a_kill_between_push_and_branch_is_made_good_by_the_next_look(ground: Ground) -> None:
+    candidate = ground.candidate()
+    upstream = ground.trunk().upstream
+    assert upstream is not None
+
+    async def cut_short() -> bool:
+        return await upstream.push(candidate.commit, onto=candidate.base)
+
+    assert anyio.run(cut_short)
+    assert ground.git(ground.ours, "rev-parse", "main") == candidate.base
+    assert anyio.run(ground.trunk().holds, candidate.commit)
+    assert ground.git(ground.ours, "rev-parse", "main") == candidate.commit
+
+
+def test_commits_of_others_upstream_are_followed_and_those_only_here_are_told(ground: Ground) -> None:
+    theirs = ground.commit(ground.theirs, {"b.txt": "b\n"})
+    ground.git(ground.theirs, "push", "-q", "origin", "main")
+    assert anyio.run(ground.trunk().tip) == theirs
+    assert (ground.ours / "b.txt").read_text() == "b\n"
+    ground.commit(ground.ours, {"only-here.txt": "x\n"})
+    with pytest.raises(UserFault, match="has commits that 'origin' does not have") as caught:
+        anyio.run(ground.trunk().tip)
+    assert "git push origin main" in caught.value.hint
+
+
+def test_a_protected_target_is_told_with_the_remotes_own_words(ground: Ground) -> None:
+    candidate = ground.candidate()
+    hook = ground.remote / "hooks" / "update"
+    hook.write_text('#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo "GH006: Protected branch" >&2; exit 1; }\n')
+    hook.chmod(0o755)
+    with pytest.raises(HostFault, match="takes no push to 'main'") as caught:
+        anyio.run(ground.trunk().land, candidate)
+    assert "how = 'merge'" in caught.value.hint
+    assert ground.git(ground.ours, "rev-parse", "main") == candidate.base
+
+
+def test_a_remote_that_is_gone_is_worth_another_try_and_changes_nothing(ground: Ground) -> None:
+    candidate = ground.candidate()
+    ground.remote.rename(ground.remote.with_suffix(".away"))
+    with pytest.raises((Transient, HostFault), match="'origin'"):
+        anyio.run(ground.trunk().land, candidate)
+    assert ground.git(ground.ours, "rev-parse", "main") == candidate.base
+
+
+def test_a_work_branch_is_published_again_and_again(ground: Ground) -> None:
+    first = ground.candidate("one.txt").commit
+    second = ground.candidate("two.txt").commit
+    for commit in (first, first, second):
+        assert anyio.run(ground.trunk().publish, "feature/issue-1", commit) == ""
+        assert ground.git(ground.remote, "rev-parse", "feature/issue-1") == commit
+
+
+def test_commits_of_others_on_a_work_branch_are_never_overwritten(ground: Ground) -> None:
+    ground.git(ground.theirs, "checkout", "-q", "-b", "feature/issue-1")
+    theirs = ground.commit(ground.theirs, {"theirs.txt": "x\n"})
+    ground.git(ground.theirs, "push", "-q", "origin", "feature/issue-1")
+    note = anyio.run(ground.trunk().publish, "feature/issue-1", ground.candidate().commit)
+    assert "commits of others" in note
+    assert ground.git(ground.remote, "rev-parse", "feature/issue-1") == theirs
+
+
+def test_work_begun_elsewhere_is_found_upstream(ground: Ground) -> None:
+    ground.git(ground.theirs, "checkout", "-q", "-b", "feature/issue-1")
+    theirs = ground.commit(ground.theirs, {"theirs.txt": "x\n"})
+    ground.git(ground.theirs, "push", "-q", "origin", "feature/issue-1")
+    assert anyio.run(ground.trunk().branch, "feature/issue-1") == theirs
+    assert anyio.run(ground.trunk().branch, "feature/issue-2") is None
+    assert ground.git(ground.ours, "cat-file", "-t", theirs) == "commit"
