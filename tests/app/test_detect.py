@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from luminaguard.app.detect import DetectedAgent, DetectedChecks, detect_agents, detect_checks, detect_checks_in
+from luminaguard.agents.presets import PRESETS
+from luminaguard.app.agents import agent_named
+from luminaguard.app.detect import DetectedChecks, detect_checks, detect_checks_in
+from luminaguard.app.detect_agents import DetectedAgent, detect_agents
 from luminaguard.app.settings import agent_at_work, parse
 from luminaguard.app.settings_tables import TABLES
 from luminaguard.app.starter import repository_of, starter_text, write_starter
@@ -77,14 +80,35 @@ def program(folder: Path, name: str) -> None:
 def test_agents_are_found_on_the_path(tmp_path: Path) -> None:
     for name in ("gemini", "codex", "vim"):
         program(tmp_path, name)
-    assert [agent.name for agent in detect_agents(str(tmp_path))] == ["codex", "gemini"]
+    assert [agent.name for agent in detect_agents(str(tmp_path), {})] == ["codex", "gemini"]
+    keyed = detect_agents(str(tmp_path), {"GEMINI_API_KEY": "x"})
+    assert [(agent.name, agent.has_key) for agent in keyed] == [("gemini", True), ("codex", False)]
 
 
 def test_no_agent_on_the_path_is_no_error(tmp_path: Path) -> None:
-    assert detect_agents(str(tmp_path)) == ()
+    assert detect_agents(str(tmp_path), {}) == ()
 
 
-AGENT = DetectedAgent(name="claude", argv=("claude", "-p"))
+def test_a_key_alone_is_enough_for_our_own_agent(tmp_path: Path) -> None:
+    (found,) = detect_agents(str(tmp_path), {"ANTHROPIC_API_KEY": "x"})
+    assert found.table == {"protocol": "builtin", "provider": "anthropic", "model": "claude-sonnet-5"}
+
+
+def test_every_agent_that_can_be_detected_gives_settings_that_are_read(tmp_path: Path) -> None:
+    for preset in PRESETS:
+        for name in preset.argv[:1]:
+            program(tmp_path, name)
+    found = detect_agents(str(tmp_path), {"OPENAI_API_KEY": "x"})
+    assert {agent.name for agent in found} == {preset.name for preset in PRESETS}
+    read = parse(starter_text(CHECKS, found), path="luminaguard.toml")
+    assert set(read.agents) == {agent.name for agent in found}
+    for name in read.agents:
+        assert agent_named(read, name, root=tmp_path).name == name
+
+
+AGENT = DetectedAgent(
+    name="claude", table={"protocol": "claude", "provider": "anthropic"}, key_env="ANTHROPIC_API_KEY", has_key=False
+)
 CHECKS = DetectedChecks(run=("make test", "make lint"), why="Makefile has a target test")
 NO_CHECKS = DetectedChecks(run=(), why="nothing tells")
 
@@ -92,7 +116,7 @@ NO_CHECKS = DetectedChecks(run=(), why="nothing tells")
 def test_the_first_file_says_what_was_detected() -> None:
     read = parse(starter_text(CHECKS, (AGENT,)), path="luminaguard.toml")
     assert read.checks.run == CHECKS.run
-    assert (agent_at_work(read), read.agents["claude"].argv) == ("claude", AGENT.argv)
+    assert (agent_at_work(read), read.agents["claude"].provider) == ("claude", "anthropic")
 
 
 def test_the_first_file_with_nothing_detected_is_read_too() -> None:

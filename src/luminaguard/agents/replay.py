@@ -6,12 +6,12 @@ code, `work_s` seconds of waiting, `review` a review's answer to print. "*" stan
 """
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from luminaguard.agents import replay_player
 from luminaguard.agents.base import Launch
+from luminaguard.agents.interpreter import installation, interpreter
 from luminaguard.model.brief import Brief
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
@@ -45,8 +45,8 @@ class ReplayAgent:
                 hint=f"record less: at most {PART_BYTES} fit",
             )
         player = Mount(source=Path(replay_player.__file__), at=PLAYER_AT)
-        argv = (str(_interpreter()), "-I", "-S", str(PLAYER_AT))
-        return Launch(argv=argv, env={"LUMINAGUARD_REPLAY": part}, mounts=(*_installation(), player))
+        argv = (str(interpreter()), "-I", "-S", str(PLAYER_AT))
+        return Launch(argv=argv, env={"LUMINAGUARD_REPLAY": part}, mounts=(*installation(), player))
 
     def _attempt(self, issue: IssueId, number: int) -> Json:
         try:
@@ -65,16 +65,3 @@ class ReplayAgent:
                 hint='write {"write": {"path": "text"}, "commit": "message"}',
             )
         return found
-
-
-def _interpreter() -> Path:
-    # Not sys.executable: the virtual environment that we are installed in need not be on PATH, and then the walls hide
-    # it. The player needs the standard library alone.
-    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return base if base.exists() else Path(sys.executable).resolve()
-
-
-def _installation() -> tuple[Mount, ...]:
-    """Show the Python that is not the system's, which the walls show anyway."""
-    base = Path(sys.base_prefix)
-    return () if base.is_relative_to("/usr") else (Mount(source=base, at=base),)

@@ -1,8 +1,7 @@
-"""What a project and this machine tell by themselves: how the project is tested, and which agents are installed."""
+"""What a project tells by itself: how it is tested."""
 
 import json
 import re
-import shutil
 import tomllib
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser
@@ -22,14 +21,6 @@ class DetectedChecks:
 
     run: tuple[str, ...]
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectedAgent:
-    """An agent program that is installed, and how it takes a prompt from standard input and works without asking."""
-
-    name: str
-    argv: tuple[str, ...]
 
 
 def detect_checks(paths: Iterable[str], read: Read) -> DetectedChecks:
@@ -145,17 +136,3 @@ def _cargo(tree: _Tree) -> DetectedChecks | None:
 
 def _go(tree: _Tree) -> DetectedChecks | None:
     return DetectedChecks(run=("go test ./...",), why="there is a go.mod") if "go.mod" in tree.paths else None
-
-
-_AGENTS = (
-    DetectedAgent(name="claude", argv=("claude", "-p", "--permission-mode", "acceptEdits", "--allowedTools", "Bash")),
-    # Our walls are the sandbox; codex's own keeps .git read-only, so that it could not commit.
-    DetectedAgent(name="codex", argv=("codex", "exec", "--dangerously-bypass-approvals-and-sandbox", "-")),
-    DetectedAgent(name="opencode", argv=("opencode", "run", "--title", "luminaguard")),
-    DetectedAgent(name="gemini", argv=("gemini", "--approval-mode", "yolo")),
-)
-
-
-def detect_agents(path: str | None = None) -> tuple[DetectedAgent, ...]:
-    """Find the agent programs on a PATH, by default that of this process; starts none of them."""
-    return tuple(agent for agent in _AGENTS if shutil.which(agent.argv[0], path=path))

@@ -3,25 +3,32 @@
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from luminaguard.agents.base import Agent
+from luminaguard.agents.presets import preset_of
 from luminaguard.app.agents import agent_named
-from luminaguard.app.detect import DetectedChecks, detect_agents
+from luminaguard.app.detect import DetectedChecks
+from luminaguard.app.detect_agents import detect_agents
 from luminaguard.app.doctor_check import Check, Who, no, note, refused, yes
+from luminaguard.app.door import key_missing
 from luminaguard.app.planning import Planned
 from luminaguard.app.project import Project
 from luminaguard.app.settings import FILE_NAME, agent_at_work
-from luminaguard.app.settings_tables import AgentProtocol, Settings
+from luminaguard.app.settings_tables import AgentProtocol, AgentSettings, Settings
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import Fault
+from luminaguard.model.ids import Json
 from luminaguard.model.isolation import Isolation
 from luminaguard.reports.wording import counted
 from luminaguard.sandboxes.base import Mount, Sandbox, Walls
+from luminaguard.sandboxes.vm import MicroVm
 
 SHOWN = 3
 TREE_AT = Path("/workspace")
+PROGRAMS = {AgentProtocol.CLAUDE: ("claude",), AgentProtocol.CODEX: ("codex",)}
+"""The programs of protocols whose settings name none."""
 
 
 def settings_file(settings: Settings) -> Iterator[Check]:
@@ -91,11 +98,14 @@ def agents(settings: Settings, root: Path, sandbox: Sandbox | None) -> Iterator[
         yield refused("agents", "at work", at_work)
     elif sandbox is not None:
         yield from _inside(settings, at_work, sandbox)
-    named = {argv[0] for agent in settings.agents.values() if (argv := agent.argv)}
     for found in detect_agents():
-        if found.argv[0] not in named:
-            said = f"{found.argv[0]} is on PATH, and no [agents] table names it"
+        if not any(_is_like(agent, found.table) for agent in settings.agents.values()):
+            said = f"{found.name} can be used here, and no [agents] table names it"
             yield note("agents", found.name, said, "luminaguard init writes a table for it")
+
+
+def _is_like(agent: AgentSettings, table: Mapping[str, Json]) -> bool:
+    return agent.protocol == table["protocol"] and list(agent.argv) == table.get("argv", [])
 
 
 def _at_work(settings: Settings) -> str | Fault:
@@ -110,6 +120,9 @@ def _agent(settings: Settings, name: str, root: Path, *, is_at_work: bool) -> Ch
         why = _named(settings, name, root).missing()
     except Fault as fault:
         return refused("agents", name, fault) if is_at_work else note("agents", name, fault.message, fault.hint)
+    if why is None and (why := key_missing(settings, name)) is not None:
+        way = "export it before you start; it goes to the gateway and into no sandbox"
+        return no("agents", name, why, way, who=Who.USER) if is_at_work else note("agents", name, why, way)
     if why is None:
         return yes("agents", name, f"found{', and it is the one at work' if is_at_work else ''}")
     way_out = f"mend [agents.{name}] in {settings.path}"
@@ -123,15 +136,18 @@ def _named(settings: Settings, name: str, root: Path) -> Agent:
 def _inside(settings: Settings, name: str, sandbox: Sandbox) -> Iterator[Check]:
     """Tell whether the agent's program can be seen behind the walls, by looking from there."""
     agent = settings.agents[name]
-    if agent.protocol is not AgentProtocol.COMMAND or "/" in agent.argv[0] or shutil.which(agent.argv[0]) is None:
+    argv = agent.argv or PROGRAMS.get(agent.protocol, ())
+    if not argv or "/" in argv[0] or shutil.which(argv[0]) is None:
         return
-    program = agent.argv[0]
+    program = argv[0]
+    if isinstance(sandbox, MicroVm) and not sandbox.has_own_image:
+        return  # it shows what is on PATH, or is still to be made
     if sandbox.level is not Isolation.NONE and not _is_seen(program, sandbox):
         said = f"'{program}' is on PATH here, and cannot be run behind the walls"
         yield no("agents", "inside", said, "install it where the walls show it, such as /usr/local/bin")
-    elif sandbox.level is not Isolation.NONE and any(known.argv[0] == program for known in detect_agents()):
-        said = f"'{program}' calls a model over the network, and this version's walls let nothing out"
-        yield note("agents", "network", said, "use an agent that needs none, or --isolation none where you accept it")
+    elif sandbox.level is not Isolation.NONE and agent.provider is None and preset_of(agent.argv) is not None:
+        said = f"'{program}' calls a model, and [agents.{name}] names no provider: the walls let nothing out"
+        yield no("agents", "network", said, f'write provider = "..." into [agents.{name}]; luminaguard init shows how')
 
 
 def _is_seen(program: str, sandbox: Sandbox) -> bool:

@@ -7,10 +7,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from luminaguard.app.detect import DetectedAgent, DetectedChecks
+from luminaguard.app.detect import DetectedChecks
+from luminaguard.app.detect_agents import DetectedAgent
 from luminaguard.app.settings import FILE_NAME
 from luminaguard.app.settings_keys import help_of, rule_of, spelled
-from luminaguard.app.settings_tables import TABLES, AgentProtocol, AgentSettings
+from luminaguard.app.settings_tables import TABLES, AgentSettings
 from luminaguard.model.faults import HostFault, UserFault
 
 _HELP_COLUMN = 35
@@ -58,6 +59,7 @@ _EXAMPLES: dict[tuple[str, str], object] = {
     ("run", "isolation"): "auto",
     ("run", "agent"): "mine",
     ("run", "prompt"): "prompt.md",
+    ("run", "vm_image"): "toolchain",
     ("checks", "run"): ["make test"],
     ("review", "agent"): "mine",
     ("landing", "target"): "main",
@@ -74,26 +76,23 @@ def _example(table: str, declared: Field[Any]) -> object:
 
 
 def _agents(agents: Sequence[DetectedAgent]) -> str:
-    return "\n\n".join((_NO_NETWORK, *map(_agent, agents))) if agents else _NO_AGENT
+    return "\n\n".join((_KEYS, *map(_agent, agents))) if agents else _NO_AGENT
 
 
 def _agent(agent: DetectedAgent) -> str:
-    given: dict[str, object] = {"protocol": AgentProtocol.COMMAND.value, "argv": list(agent.argv)}
-    lines = (
-        _explained(f"{declared.name} = {spelled(given[declared.name])}", declared)
-        for declared in fields(AgentSettings)
-        if declared.name in given
-    )
-    return "\n".join((f"[agents.{agent.name}]", *lines))
+    declared = {it.name: it for it in fields(AgentSettings)}
+    lines = (_explained(f"{name} = {spelled(value)}", declared[name]) for name, value in agent.table.items())
+    wanted = "" if agent.has_key else f"# Its key is read from {agent.key_env}, which is not set at the moment.\n"
+    return wanted + "\n".join((f"[agents.{agent.name}]", *lines))
 
 
-# Goes when the gateway comes, which lets model calls through the walls.
-_NO_NETWORK = """\
-# The agents that were found on PATH. A sandbox has no network: one that calls a model over it
-# cannot do so from there."""
+_KEYS = """\
+# The agents that were found on PATH. Their model calls go through the gateway, which alone knows the key: a sandbox
+# sees a dummy. `luminaguard doctor` tells what is missing."""
 
 _NO_AGENT = """\
-# No agent program was found on PATH. Name yours: take the '#' off these lines and off `agent` in [run].
+# No agent program was found on PATH, and no key for a model. Name yours: take the '#' off these lines and off `agent`
+# in [run].
 # It starts in a private checkout, reads its prompt on standard input and in $LUMINAGUARD_PROMPT_FILE, and leaves
 # commits, or changes that are committed for it.
 # [agents.mine]

@@ -2,7 +2,8 @@
 
 import argparse
 
-from luminaguard.app.detect import DetectedAgent, DetectedChecks, detect_agents, detect_checks_in
+from luminaguard.app.detect import DetectedChecks, detect_checks_in
+from luminaguard.app.detect_agents import DetectedAgent, detect_agents
 from luminaguard.app.starter import Written, repository_of, starter_text, write_starter
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
