@@ -125,13 +125,15 @@ def test_files_are_served_within_the_workspace_alone(gateway: ScriptedGateway, t
         call("write", tree / "deep/a.txt", content="one\ntwo\nthree\n"),
         call("read", tree / "deep/a.txt", line=2, limit=1),
         call("read", secret),
+        call("read", tree / "not-there"),
         call("write", tmp_path / "gone", content="x"),
         call("write", tree / ".git/config", content="x"),
         {"call": "terminal/create", "params": {"command": "id"}},
     )
     answers = [json.loads(line) for line in out.splitlines()]
     assert answers[1] == {"content": "two\n"}
-    assert ["code" in answer for answer in answers] == [False, False, True, True, True, True]
+    assert ["code" in answer for answer in answers] == [False, False, *[True] * 5]
+    assert answers[3]["code"] == -32002  # not found: an agent then makes it
     assert "hush" not in out
     assert not (tmp_path / "gone").exists()
 

@@ -132,8 +132,8 @@ async def test_a_providers_limit_is_written_down_and_waited_for(ground: Ground) 
     await doorway.take_in()
     assert [fact.data["why"] for fact in book.all(RUN, "limited")] == ["slow down"]
     assert doorway.limited_until() == 1500.0
-    assert doorway.was_limited(990.0)
-    assert not doorway.was_limited(991.0)
+    assert doorway.was_limited(1499.0)
+    assert not doorway.was_limited(1501.0)
     movement = Movement()
     with movement.moving(), anyio.move_on_after(0.05) as waited:
         await doorway.until_open(movement)

@@ -82,6 +82,7 @@ class Doorway:
     async def until_open(self, movement: Movement) -> None:
         """Wait until an agent may start: no pause by a person, no limit of a provider."""
         while True:
+            await self.take_in()
             if self.is_paused():
                 with movement.parked():
                     while self.is_paused():
@@ -97,8 +98,8 @@ class Doorway:
         return max((number(fact.data, "until") for fact in self._limits()), default=0.0)
 
     def was_limited(self, since: float) -> bool:
-        """Tell whether a provider spoke of a limit since a time."""
-        return any(number(fact.data, "since") >= since for fact in self._limits())
+        """Tell whether a provider took no calls at some moment since a time."""
+        return any(number(fact.data, "until") >= since for fact in self._limits())
 
     def _limits(self) -> list[Fact]:
         return self._book.all(RUN, "limited")

@@ -230,7 +230,8 @@ class Task:
             return
         attempts = self._book.all(self.id, "attempt")
         tried = self._since_retry("attempt") - self._since_retry("again", why="limited")
-        if result.why == "limited" or tried < self._session.policy.attempts:
+        is_spent = self._session.doorway.stop(self.id) is not None  # the next start says it, and what to type
+        if is_spent or result.why == "limited" or tried < self._session.policy.attempts:
             said: dict[str, Json] = {"why": result.why, "what": result.what, "feedback": result.feedback}
             await self._book.add(self.id, f"again:{attempts[-1].number}", said)
             return
@@ -271,9 +272,8 @@ class Task:
         opened = self._fact(f"attempt:{count}").data
         start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
         commit = text(made, "commit") or (start if start != target else "")
-        if not commit and await self._was_limited(count):
-            what = "a provider's limit ended it before anything was made"
-            return Again(why="limited", what=what, feedback=self._log(what, made), has_work=False)
+        if (cut := await self._cut_short(count, made, has_work=bool(commit))) is not None:
+            return cut
         if problem := text(made, "problem"):
             return Again(why="retry", what=problem, feedback=self._log(problem, made), has_work=bool(commit))
         if not commit or (text(made, "commit") and not made["files"]):
@@ -287,10 +287,19 @@ class Task:
         except _HeldError as held:
             return replace(held.hold, group=GOES_ON)
 
-    async def _was_limited(self, count: int) -> bool:
+    async def _cut_short(self, count: int, made: Mapping[str, Json], *, has_work: bool) -> Again | None:
+        """Tell an attempt that the gateway ended from one that was done: what it left is to be gone on with."""
+        if has_work and number(made, "exit_code") == 0:
+            return None
+        doorway = self._session.doorway
+        await doorway.take_in()
         placed = next((it for it in self._book.all(self.id, "placed") if it.number == count), None)
-        await self._session.doorway.take_in()
-        return placed is not None and self._session.doorway.was_limited(placed.time)
+        if placed is not None and doorway.was_limited(placed.time):
+            what = "a provider's limit ended it before it was done"
+            return Again(why="limited", what=what, feedback=self._log(what, made), has_work=has_work)
+        if (hold := doorway.stop(self.id)) is not None:
+            return Again(why="retry", what=hold.why, feedback=self._log(hold.why, made), has_work=has_work)
+        return None
 
     async def _leave(self, count: int, made: Mapping[str, Json]) -> None:
         """Leave what was made on the issue's branch, for whoever takes it up again."""

@@ -11,13 +11,14 @@ import anyio
 
 from luminaguard.gateway.base import Limited, Provider
 from luminaguard.gateway.book import Book, Cost, Holder
-from luminaguard.gateway.counting import Prices, Usage
+from luminaguard.gateway.counting import Prices, Rate, Usage
 from luminaguard.gateway.readers import Reader
 from luminaguard.gateway.wires import Prepared
 
 LOG = logging.getLogger(__name__)
 PROGRESS_S = 1.0
 BYTES_PER_TOKEN = 4
+RATES_KEPT = 1000
 MOST_GUESSED = 200_000
 """Pictures take many bytes and few tokens: nothing goes in that is larger than a usual context."""
 
@@ -52,6 +53,7 @@ class Accounts:
         self._book = book
         self._prices = prices
         self._unpriced: set[str] = set()
+        self._rates: dict[tuple[str, ...], Rate | None] = {}
         self._limits = book.limits_in_force(time.time())
         self.under_way: set[UnderWay] = set()
 
@@ -103,8 +105,8 @@ class Accounts:
         tally = None if call.reader is None else call.reader.tally
         usage = Usage(input=call.input_guess) if tally is None else tally.usage(input_guess=call.input_guess)
         # The provider's word first: what a request names is the agent's.
-        names = [name for name in (tally.model if tally else "", call.prepared.model) if name]
-        rate = self._prices.rate(*names)
+        names = tuple(name for name in (tally.model if tally else "", call.prepared.model) if name)
+        rate = self._rate(names)
         return Cost(
             model=names[0] if names else "",
             usage=usage,
@@ -112,6 +114,13 @@ class Accounts:
             priced=rate is not None,
             estimated=tally is None or not tally.complete,
         )
+
+    def _rate(self, names: tuple[str, ...]) -> Rate | None:
+        if names not in self._rates:
+            if len(self._rates) >= RATES_KEPT:
+                self._rates.clear()  # names are the agents' to choose
+            self._rates[names] = self._prices.rate(*names)
+        return self._rates[names]
 
     def limit_of(self, provider: Provider) -> Limited | None:
         """Tell until when a provider takes no calls; None where it takes some."""

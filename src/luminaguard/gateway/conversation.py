@@ -1,14 +1,14 @@
 """HTTP/1.1 as a server, on one connection: requests as they come, answers as they go, a deadline on every wait."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 import anyio
-import anyio.abc
 import h11
 
+from luminaguard.gateway.link import GONE, Link
 from luminaguard.gateway.wires import Headers
 
 READ_BYTES = 65536
@@ -18,7 +18,6 @@ BODY_S = 60.0
 SEND_S = 300.0
 LARGEST_BODY = 32 * 1024 * 1024
 BUFFERED_AT_ONCE = 512 * 1024 * 1024
-GONE = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class GoneError(Exception):
@@ -59,8 +58,8 @@ class Room:
 class Conversation:
     """One connection of a caller."""
 
-    def __init__(self, stream: anyio.abc.ByteStream, room: Room) -> None:
-        self.stream = stream
+    def __init__(self, link: Link, room: Room) -> None:
+        self.link = link
         self._room = room
         self._http = h11.Connection(h11.SERVER)
         self._taken = 0
@@ -94,7 +93,7 @@ class Conversation:
         """Take in what comes; False at the end, or where nothing came in time."""
         with anyio.move_on_after(limit_s):
             try:
-                self._http.receive_data(await self.stream.receive(READ_BYTES))
+                self._http.receive_data(await self.link.receive(READ_BYTES))
             except anyio.EndOfStream:
                 self._http.receive_data(b"")
             except GONE:
@@ -162,13 +161,14 @@ class Conversation:
         Raises:
             GoneError: the caller is gone, or does not read.
         """
-        with anyio.move_on_after(SEND_S):
-            try:
-                await self.stream.send(raw)
-            except GONE:
-                raise GoneError from None
-            return
-        raise GoneError
+        try:
+            if self.link.is_full:
+                with anyio.fail_after(SEND_S):
+                    await self.link.send(raw)
+            else:
+                await self.link.send(raw)
+        except (*GONE, TimeoutError):
+            raise GoneError from None
 
     def next(self) -> bool:
         """Make ready for the next request; False where the connection is to end."""
@@ -193,27 +193,17 @@ class Conversation:
         """Give what has come in beyond what was taken as HTTP: the first bytes of a tunnel."""
         return self._http.trailing_data[0]
 
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
+    @contextmanager
+    def watched(self) -> Iterator[None]:
         """Cancel the block when the caller goes away meanwhile; `is_gone` tells whether it did."""
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._watch, group.cancel_scope)
-                yield
-                group.cancel_scope.cancel()
-        except BaseExceptionGroup as exc:
-            # The watch raises nothing: it is the one that the block raised.
-            raise exc.exceptions[0] from exc.exceptions[0].__cause__
+        with anyio.CancelScope() as scope:
 
-    async def _watch(self, scope: anyio.CancelScope) -> None:
-        try:
-            more = await self.stream.receive(READ_BYTES)
-        except GONE:
-            self.is_gone = True
-            scope.cancel()
-        else:
-            # The next request, sent ahead: it waits its turn.
-            self._http.receive_data(more)
+            def gone() -> None:
+                self.is_gone = True
+                scope.cancel()
+
+            with self.link.on_gone(gone):
+                yield
 
 
 def _request(event: h11.Request) -> Request:

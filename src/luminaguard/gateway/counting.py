@@ -63,8 +63,9 @@ class Prices:
     def rate(self, *names: str) -> Rate | None:
         """Find the rate of a model that goes by these names, None where nobody told us."""
         bare = [_bare(name) for name in names]
-        tries = (*((name, self.own) for name in (*names, *bare)), *((name, self.known) for name in bare))
-        return next((rate for name, table in tries if (rate := _longest(name, table)) is not None), None)
+        own = (_longest(name, self.own, variants=False) for name in (*names, *bare))
+        known = (_longest(name, self.known, variants=True) for name in bare)
+        return next((rate for rate in (*own, *known) if rate is not None), None)
 
 
 def prices_with(own: Mapping[str, Price]) -> Prices:
@@ -104,14 +105,17 @@ def _bare(model: str) -> str:
     return model.rpartition("/")[2].lower()
 
 
-def _longest(model: str, rates: Mapping[str, Rate]) -> Rate | None:
-    found = max((name for name in rates if _begins_with(model, name)), key=len, default=None)
+def _longest(model: str, rates: Mapping[str, Rate], *, variants: bool) -> Rate | None:
+    found = max((name for name in rates if _begins_with(model, name, variants=variants)), key=len, default=None)
     return None if found is None else rates[found]
 
 
-def _begins_with(model: str, name: str) -> bool:
-    """Tell whether a model is `name` or a variant of it: "gpt-5-2025-08-07", never "gpt-5.9" or "gpt-51"."""
+def _begins_with(model: str, name: str, *, variants: bool) -> bool:
+    """Tell whether a model's name begins with a whole `name`; with `variants` only where the rest is no newer number.
+
+    "gpt-5-2025-08-07" is a variant of "gpt-5"; "gpt-5.9" is another model, and nobody told us its price.
+    """
     rest = model[len(name) :]
     if not model.startswith(name):
         return False
-    return not rest or (not rest[0].isalnum() and NEWER.match(rest) is None)
+    return not rest or (not rest[0].isalnum() and (not variants or NEWER.match(rest) is None))

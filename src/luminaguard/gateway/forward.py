@@ -104,7 +104,7 @@ class Forwarder:
                 404, f"the gateway does not forward {request.method} {path}: only calls that can be counted"
             )
         call = self._admitted(request, upstream.provider, holder, endpoint=endpoint, path=path, body=body)
-        async with talk.watched():
+        with talk.watched():
             if endpoint.wire is None:
                 await self._carry(talk, request, upstream, endpoint, call)
             else:

@@ -80,7 +80,7 @@ class Inside:
         found = look()
         if not _is_nothing(found) or time.monotonic() >= until:
             return found
-        async with talk.watched():
+        with talk.watched():
             seen = self._book.changes()
             while _is_nothing(found) and time.monotonic() < until:
                 await anyio.sleep(min(LOOK_EVERY_S, max(0.0, until - time.monotonic())))

@@ -228,7 +228,8 @@ def _notes(rows: list[tuple[Any, ...]]) -> Iterator[str]:
     for model, (calls, tokens) in unpriced.items():
         yield f"the price of the model '{model}' is not known: {tokens:,} tokens in {_calls(calls)} count as 0 USD"
     if guessed_calls:
-        yield f"{_calls(guessed_calls)} did not end as they should: their {guessed_tokens:,} tokens out are an estimate"
+        they = "it should: its" if guessed_calls == 1 else "they should: their"
+        yield f"{_calls(guessed_calls)} did not end as {they} {guessed_tokens:,} tokens out are an estimate"
     for provider, calls in refused.items():
         yield f"the provider '{provider}' refused the key in {_calls(calls)}"
 

@@ -125,8 +125,11 @@ def socket_path_for(state: Path) -> Path:
     Raises:
         HostFault: the folder is not ours alone.
     """
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/luminaguard-{os.getuid()}")  # noqa: S108 private, checked
-    home = base / "luminaguard" if os.environ.get("XDG_RUNTIME_DIR") else base
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
+    home = Path(f"/tmp/luminaguard-{os.getuid()}")  # noqa: S108 private, and checked to be
+    # What `su` or a container leaves in the variable may be somebody else's folder, or none.
+    if runtime.is_dir() and runtime.stat().st_uid == os.getuid():
+        home = runtime / "luminaguard"
     name = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:16]
     for folder in (home, home / name):
         _make_private(folder)

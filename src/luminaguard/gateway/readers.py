@@ -21,6 +21,8 @@ TEXT = re.compile(
     rb'"(?:text|delta|content|thinking|partial_json|arguments|input|reasoning|reasoning_content)" ?: ?'
     rb'"((?:[^"\\]|\\.)*+)"'
 )
+REPEATED = b'.done"'
+"""Marks the events of OpenAI Responses that say once more, as a whole, what has passed in pieces."""
 NO_USAGE = re.compile(rb'"usage" ?: ?null')
 
 
@@ -171,13 +173,11 @@ class Reader(Protocol):
 class EventReader:
     """Reads a stream of server-sent events, however it was cut into pieces."""
 
-    __slots__ = ("_rest", "_searched", "_text_in", "tally")
+    __slots__ = ("_rest", "tally")
 
     def __init__(self, wire: Wire) -> None:
         self.tally = Tally(wire)
-        self._text_in = b"" if wire == "generate" else b"delta"
         self._rest = bytearray()
-        self._searched = 0
 
     def feed(self, chunk: bytes) -> None:
         """Take in the next piece."""
@@ -201,17 +201,19 @@ class EventReader:
         self._rest.clear()
 
     def _see(self, lines: bytes) -> None:
-        speaks = b"usage" in lines
-        # What repeats a text as a whole ("...done") is not text that passed once more.
+        tally = self.tally
+        if REPEATED not in lines:
+            tally.passed += sum(map(len, TEXT.findall(lines)))
+        else:
+            kept = (line for line in lines.split(b"\n") if REPEATED not in line)
+            tally.passed += sum(len(text) for line in kept for text in TEXT.findall(line))
+        if b"usage" not in lines:
+            return
         for line in lines.split(b"\n"):
-            if not line.startswith(b"data:"):
-                continue
-            if speaks and b"usage" in line and NO_USAGE.search(line) is None:
+            if b"usage" in line and line.startswith(b"data:") and NO_USAGE.search(line) is None:
                 said = _parsed(line[5:])
                 if said is not None:
-                    self.tally.see(said)
-            if self._text_in in line:
-                self.tally.passed += sum(map(len, TEXT.findall(line)))
+                    tally.see(said)
 
 
 class BodyReader:

@@ -6,6 +6,7 @@ socket and lock at once, so that a successor can take over, and finishes the cal
 """
 
 import argparse
+import asyncio
 import contextlib
 import ctypes
 import functools
@@ -15,7 +16,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from luminaguard.gateway.counting import prices_with
 from luminaguard.gateway.forward import Forwarder, RefusalError
 from luminaguard.gateway.inside import PREFIX, Inside
 from luminaguard.gateway.keys import spellings, without_keys
+from luminaguard.gateway.link import GONE, Link
 from luminaguard.gateway.transcripts import Transcripts
 from luminaguard.gateway.tunnel import Tunnels
 from luminaguard.gateway.wires import error_body
@@ -59,7 +61,8 @@ class Server:
         self._inside = Inside(book)
         self._room = Room()
         self._waiting: set[anyio.CancelScope] = set()
-        self.accepting = anyio.CancelScope()
+        self.connections = 0
+        self.is_told = anyio.Event()
         self.is_cut = anyio.Event()
         self.is_draining = False
         self.busy = 0
@@ -81,19 +84,27 @@ class Server:
             with anyio.move_on_after(0.05):
                 await self.is_cut.wait()
 
-    async def converse(self, stream: anyio.abc.ByteStream) -> None:
+    def take(self, link: Link, group: anyio.abc.TaskGroup) -> None:
+        """Take a connection, unless there are too many."""
+        if self.connections >= CONNECTIONS or self.is_draining:
+            return link.abort()
+        self.connections += 1
+        group.start_soon(self.converse, link)
+        return None
+
+    async def converse(self, link: Link) -> None:
         """Serve one connection to its end."""
-        talk = Conversation(stream, self._room)
+        talk = Conversation(link, self._room)
         try:
             await self._converse(talk)
-        except (GoneError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        except (GoneError, *GONE):
             pass
         except Exception:  # what one caller brings about must not end the calls of all others
             LOG.exception("A connection ended by a bug of ours.")
         finally:
+            self.connections -= 1
             talk.forget()
-            with anyio.move_on_after(1.0, shield=True):
-                await stream.aclose()
+            link.close()
 
     async def _converse(self, talk: Conversation) -> None:
         try:
@@ -149,19 +160,20 @@ async def serve(config: GatewayConfig, *, idle_s: float) -> None:
     Raises:
         HostFault: the socket or the ledger cannot be had.
     """
-    lock = await _taken_over(config.ledger.with_suffix(".lock"))
+    lock = await _taken_over(config.ledger.with_suffix(".held"))
     book = Book(config.ledger)
     accounts = Accounts(book, prices_with(config.prices))
     server = Server(config, book, accounts)
     try:
-        listener = await _listening(config.socket)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as group, anyio.create_task_group() as besides:
+                listener = await _listening(config.socket, lambda link: server.take(link, group))
                 besides.start_soon(accounts.write_progress)
                 besides.start_soon(_until_idle, server, idle_s)
                 besides.start_soon(_until_told, server, signals)
                 _say_ready()
-                await _accept(listener, server, group)
+                await server.is_told.wait()
+                listener.close()
                 server.drain()
                 # From here on a successor may listen.
                 config.socket.unlink(missing_ok=True)
@@ -206,48 +218,25 @@ def _signal_holder(path: Path, number: int) -> bool:
     return True
 
 
-async def _listening(path: Path) -> anyio.abc.SocketListener:
+async def _listening(path: Path, take: Callable[[Link], None]) -> asyncio.AbstractServer:
     """Listen; renamed into its place, so that there is never a moment without a socket."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        listener = await anyio.create_unix_listener(new, mode=0o600)
+        server = await asyncio.get_running_loop().create_unix_server(lambda: Link(take), new, backlog=1000)
+        new.chmod(0o600)
         new.rename(path)
     except OSError as exc:
         raise HostFault(f"cannot listen on {path}: {exc.strerror or exc}", hint="is its folder ours?") from exc
-    return listener
-
-
-async def _accept(listener: anyio.abc.SocketListener, server: Server, group: anyio.abc.TaskGroup) -> None:
-    """Take connections until told to stop."""
-    places = anyio.Semaphore(CONNECTIONS)
-    async with listener:
-        with server.accepting:
-            while True:
-                await places.acquire()
-                try:
-                    stream = await listener.accept()
-                except OSError as exc:
-                    LOG.warning("A connection could not be taken: %s", exc)
-                    places.release()
-                    await anyio.sleep(0.1)
-                else:
-                    group.start_soon(_hold, server, stream, places)
-
-
-async def _hold(server: Server, stream: anyio.abc.ByteStream, places: anyio.Semaphore) -> None:
-    try:
-        await server.converse(stream)
-    finally:
-        places.release()
+    return server
 
 
 async def _until_told(server: Server, signals: AsyncIterator[signal.Signals]) -> None:
     """Stop taking connections at the first signal, and cut the calls under way at the second."""
     async for _ in signals:
-        if server.accepting.cancel_called:
+        if server.is_told.is_set():
             server.is_cut.set()
-        server.accepting.cancel()
+        server.is_told.set()
 
 
 async def _until_idle(server: Server, idle_s: float) -> None:
@@ -261,7 +250,7 @@ async def _until_idle(server: Server, idle_s: float) -> None:
         await anyio.sleep(min(left_s, 5.0))
         left_s = idle_s if server.busy else server.last_busy + idle_s - time.monotonic()
     LOG.info("Ending: nobody has called for %.0f s.", idle_s)
-    server.accepting.cancel()
+    server.is_told.set()
 
 
 def _say_ready() -> None:
@@ -318,6 +307,9 @@ def main() -> int:
     arguments = parser.parse_args()
     os.chdir("/")
     _shut_in()
+    # httpcore 1.0 imports sniffio anew at each call; where it is not installed, that looked through all folders each
+    # time and was a seventh of what a call cost. None: known not to be there.
+    sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
     config = from_json(_read_line(0))
     _log_without(spellings(provider.key for provider in config.providers))
     try:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.abc
 
 from luminaguard.gateway.book import Book, Holder
-from luminaguard.gateway.conversation import GONE, READ_BYTES, SEND_S, Conversation, GoneError, Request
+from luminaguard.gateway.conversation import READ_BYTES, SEND_S, Conversation, GoneError, Request
 from luminaguard.gateway.hosts import Entry, allows, entries_of, may_reach, split_host
 from luminaguard.gateway.ledger import KEY_PREFIX
+from luminaguard.gateway.link import GONE, Link, connected
 from luminaguard.gateway.wires import HOP_BY_HOP, error_body
 
 LOG = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Tunnels:
             await talk.body() if request.method != "CONNECT" else None
             return await talk.answer(exc.status, [JSON], error_body(None, exc.status, exc.message))
         LOG.info("Let through to %s:%d for issue %s.", name, port, holder.who.issue)
-        async with far:
+        with contextlib.closing(far):
             if request.method == "CONNECT":
                 await talk.begin(200, [])
                 await _join(talk, far, first=talk.rest)
@@ -82,7 +82,7 @@ class Tunnels:
         key = next((word for word in words if word.startswith(KEY_PREFIX)), None)
         return self._book.holder_of(key) if key else None
 
-    async def _connected(self, name: str, port: int) -> anyio.abc.ByteStream:
+    async def _connected(self, name: str, port: int) -> Link:
         """Connect to an address that was checked; by it, not by the name, which may mean another one by then."""
         if not allows(self._entries, name, port):
             raise NotAllowedError(
@@ -96,7 +96,7 @@ class Tunnels:
             )
         for address in allowed:
             with contextlib.suppress(OSError), anyio.move_on_after(CONNECT_S):
-                return await anyio.connect_tcp(address, port)
+                return await connected(address, port)
         raise NotAllowedError(502, f"{name}:{port} cannot be reached")
 
 
@@ -126,7 +126,7 @@ def _destination(request: Request) -> tuple[str, int]:
     return name, port
 
 
-async def _ask(talk: Conversation, request: Request, far: anyio.abc.ByteStream) -> None:
+async def _ask(talk: Conversation, request: Request, far: Link) -> None:
     """Send one plain request on, and give back what comes until the other side closes."""
     body = await talk.body()
     address = urlsplit(request.target)
@@ -142,30 +142,30 @@ async def _ask(talk: Conversation, request: Request, far: anyio.abc.ByteStream) 
     ]
     with contextlib.suppress(*OVER):
         await far.send(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-        await _pour(far, talk.stream, _Passing())
+        await _pour(far, talk.link, _Passing())
 
 
-async def _join(talk: Conversation, far: anyio.abc.ByteStream, *, first: bytes) -> None:
+async def _join(talk: Conversation, far: Link, *, first: bytes) -> None:
     """Carry bytes both ways until one side has ended and the other has nothing more to say."""
     passing = _Passing()
     with contextlib.suppress(*OVER):
         if first:
             await far.send(first)
         async with anyio.create_task_group() as group:
-            group.start_soon(_pour_one_way, talk.stream, far, passing)
-            await _pour_one_way(far, talk.stream, passing)
+            group.start_soon(_pour_one_way, talk.link, far, passing)
+            await _pour_one_way(far, talk.link, passing)
             # What the far side has ended is over: who still sends to it would only wait.
             group.cancel_scope.cancel()
 
 
-async def _pour_one_way(source: anyio.abc.ByteStream, to: anyio.abc.ByteStream, passing: _Passing) -> None:
+async def _pour_one_way(source: Link, to: Link, passing: _Passing) -> None:
     with contextlib.suppress(*OVER):
         await _pour(source, to, passing)
     with contextlib.suppress(*OVER, OSError):
         await to.send_eof()
 
 
-async def _pour(source: anyio.abc.ByteStream, to: anyio.abc.ByteStream, passing: _Passing) -> None:
+async def _pour(source: Link, to: Link, passing: _Passing) -> None:
     while True:
         with anyio.move_on_after(IDLE_S) as waited:
             chunk = await source.receive(READ_BYTES)

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import anyio
-import httpx
+import httpcore
 
 from luminaguard.gateway.base import Limited, Provider
+from luminaguard.gateway.roads import Roads
 from luminaguard.gateway.waits import UNTOLD_S, told_wait_s, why_limited
 from luminaguard.gateway.wires import Headers
 
 WAITED_OUT_S = 5.0
 TIMEOUTS_S = {"connect": 15.0, "read": 900.0, "write": 60.0, "pool": 15.0}
-KEPT = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=90.0)
+KEPT, KEPT_S = 200, 90.0
 ERROR_BYTES = 1024 * 1024
+BROKEN = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 INFLATED = ("gzip", "x-gzip", "deflate")
 
 
@@ -38,7 +40,7 @@ class Answer:
 
     status: int
     headers: Headers
-    response: httpx.Response
+    response: httpcore.Response
     error: bytes = b""
     limited: Limited | None = None
 
@@ -55,16 +57,16 @@ class Answer:
         coding = self.header(b"content-encoding").strip().lower()
         unpack = zlib.decompressobj(47) if coding in INFLATED else None
         try:
-            async for chunk in _stream(self.response):
+            async for chunk in self.response.aiter_stream():
                 if data := unpack.decompress(chunk) if unpack else chunk:
                     yield data
-        except (httpx.TransportError, zlib.error) as exc:
+        except (*BROKEN, zlib.error) as exc:
             raise UpstreamError(_said(exc), was_sent=True) from exc
 
     async def close(self) -> None:
         """Let go of the connection."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(5.0):
-            await _stream(self.response).aclose()
+            await self.response.aclose()
 
 
 class Upstream:
@@ -74,15 +76,19 @@ class Upstream:
         self.provider = provider
         address = urlsplit(provider.base_url)
         self._host = address.netloc.rpartition("@")[2].encode()
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=_trust() if address.scheme == "https" else False,
-            limits=KEPT,
-            proxy=_proxy_for(address.scheme, address.hostname or ""),
+        proxy = _proxy_for(address.scheme, address.hostname or "")
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=_trust() if address.scheme == "https" else None,
+            proxy=None if proxy is None else httpcore.Proxy(proxy),
+            max_connections=None,
+            max_keepalive_connections=KEPT,
+            keepalive_expiry=KEPT_S,
+            network_backend=Roads(),
         )
 
     async def close(self) -> None:
         """Close what is kept."""
-        await self._transport.aclose()
+        await self._pool.aclose()
 
     async def call(self, method: str, path: str, headers: Headers, body: bytes) -> Answer:
         """Send a call; a wait of up to `WAITED_OUT_S` that the provider asks for is waited out here.
@@ -107,25 +113,30 @@ class Upstream:
             await anyio.sleep(max(wait_s, 0.1))
 
     async def _once(self, method: str, path: str, headers: Headers, body: bytes) -> Answer:
-        request = httpx.Request(
-            method,
-            self.provider.base_url.rstrip("/") + path,
-            headers=[(b"host", self._host), *headers],
-            content=body if method == "POST" else None,
-            extensions={"timeout": TIMEOUTS_S},
-        )
         try:
-            response = await self._transport.handle_async_request(request)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as exc:
+            request = httpcore.Request(
+                method,
+                self.provider.base_url.rstrip("/") + path,
+                headers=[(b"host", self._host), *headers, *_length(method, body)],
+                content=body if method == "POST" else None,
+                extensions={"timeout": TIMEOUTS_S},
+            )
+            response = await self._pool.handle_async_request(request)
+        except (
+            httpcore.ConnectError,
+            httpcore.ConnectTimeout,
+            httpcore.ProxyError,
+            httpcore.UnsupportedProtocol,
+        ) as exc:
             raise UpstreamError(_said(exc), was_sent=False) from exc
-        except (httpx.TransportError, httpx.InvalidURL) as exc:
+        except BROKEN as exc:
             raise UpstreamError(_said(exc), was_sent=True) from exc
         answer = Answer(
-            status=response.status_code,
-            headers=[(name.lower(), value) for name, value in response.headers.raw],
+            status=response.status,
+            headers=[(name.lower(), value) for name, value in response.headers],
             response=response,
         )
-        return answer if response.status_code < 400 else await _with_error(answer)
+        return answer if response.status < 400 else await _with_error(answer)
 
 
 async def _with_error(answer: Answer) -> Answer:
@@ -157,9 +168,8 @@ def _with_limit(answer: Answer, name: str, *, now: float, wait_s: float) -> Answ
     )
 
 
-def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    return response.stream
+def _length(method: str, body: bytes) -> Headers:
+    return [(b"content-length", b"%d" % len(body))] if method == "POST" else []
 
 
 def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

@@ -29,10 +29,16 @@ MARKS: Mapping[State, str] = {
 
 
 def status_lines(view: RunView, *, width: int) -> list[str]:
-    """Give one line for each issue and one with totals, each at most `width` columns."""
+    """Give one line for each issue, why no agent starts where none does, and totals last, most of `width` columns."""
     first = min(max((columns(plain(task.id)) + 1 for task in view.tasks), default=0), max(width // 4, 4))
     lines = [_line(task, view, first=first, width=width) for task in view.tasks]
-    return [*lines, cut(totals_text(view), width=width)]
+    return [*lines, *waiting_lines(view), cut(totals_text(view), width=width)]
+
+
+def waiting_lines(view: RunView) -> list[str]:
+    """Say why no agent starts at the moment, where that is so."""
+    paused = [f"paused by {plain(view.paused)}: no agent starts; luminaguard resume"] if view.paused else []
+    return [*paused, *([view.limited] if view.limited else [])]
 
 
 def _line(task: TaskView, view: RunView, *, first: int, width: int) -> str:
@@ -67,9 +73,8 @@ def totals_text(view: RunView) -> str:
         lasting(totals.wall_s),
     ]
     money = [f"{totals.usd:.2f} USD"] if totals.usd is not None else []
-    paused = [f"paused by {plain(view.paused)}"] if view.paused else []
-    limited = [view.limited] if view.limited else []
-    return f"{counted(totals.issues, 'issue')}: {', '.join([*counts, *numbers, *money, *paused, *limited])}"
+    paused = ["paused"] if view.paused else []
+    return f"{counted(totals.issues, 'issue')}: {', '.join([*counts, *numbers, *money, *paused])}"
 
 
 def _count(view: RunView, state: State) -> int:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from luminaguard.agents.access import ModelAccess
+from luminaguard.agents.acp import AcpAgent
 from luminaguard.agents.base import Agent
+from luminaguard.agents.builtin import BuiltinAgent
+from luminaguard.agents.claude import ClaudeAgent
+from luminaguard.agents.codex import CodexAgent
 from luminaguard.agents.command import CommandAgent
 from luminaguard.agents.replay import ReplayAgent
 from luminaguard.model.brief import Brief
@@ -27,16 +32,42 @@ def replay(folder: Path) -> Agent:
     return ReplayAgent(name="mine", script=script)
 
 
+def acp(folder: Path) -> Agent:
+    return AcpAgent(name="mine", argv=("sh", "-c", f"touch {folder / 'started'}"))
+
+
+def claude(folder: Path) -> Agent:
+    return ClaudeAgent(name="mine", argv=("sh", "-c", f"touch {folder / 'started'}"))
+
+
+def codex(folder: Path) -> Agent:
+    return CodexAgent(name="mine", argv=("sh", "-c", f"touch {folder / 'started'}"))
+
+
+def builtin(folder: Path) -> Agent:
+    return BuiltinAgent(name="mine", models=ModelAccess(provider="p", api="openai", model="m"))
+
+
 def broken_command(folder: Path) -> Agent:
     return CommandAgent(name="mine", argv=("no-such-program-at-all",))
+
+
+def broken_acp(folder: Path) -> Agent:
+    return AcpAgent(name="mine", argv=("no-such-program-at-all",))
+
+
+def broken_builtin(folder: Path) -> Agent:
+    return BuiltinAgent(name="mine", models=ModelAccess(provider="p", api="gemini", model="m"))
 
 
 def broken_replay(folder: Path) -> Agent:
     return ReplayAgent(name="mine", script=folder / "gone.json")
 
 
-ready = pytest.mark.parametrize("make", [command, replay], ids=lambda make: make.__name__)
-broken = pytest.mark.parametrize("make", [broken_command, broken_replay], ids=lambda make: make.__name__)
+ready = pytest.mark.parametrize("make", [command, replay, acp, claude, codex, builtin], ids=lambda make: make.__name__)
+broken = pytest.mark.parametrize(
+    "make", [broken_command, broken_replay, broken_acp, broken_builtin], ids=lambda make: make.__name__
+)
 
 
 @ready

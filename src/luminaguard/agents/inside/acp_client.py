@@ -61,8 +61,9 @@ class Conversation:
         """Say hello, and take up the session of an earlier attempt or begin one."""
         hello = await self._agent.initialize(
             protocol_version=acp.PROTOCOL_VERSION,
+            # Its own hands are best: behind the walls it sees the same files as we do. Some ask us all the same.
             client_capabilities=schema.ClientCapabilities(
-                fs=schema.FileSystemCapabilities(read_text_file=True, write_text_file=not self._told.is_review)
+                fs=schema.FileSystemCapabilities(read_text_file=False, write_text_file=False)
             ),
             client_info=schema.Implementation(name="luminaguard", version="1"),
         )
@@ -208,7 +209,7 @@ async def _attend(told: Task, prompt: str) -> None:
     finally:
         await _ended(child)
         await conversation.hang_up()
-        draining.cancel()
+        await _emptied(child, draining)
 
 
 async def _converse(conversation: Conversation, prompt: str) -> None:
@@ -267,6 +268,18 @@ async def _ended(child: Process) -> None:
     # It is dead; only the loop must still hear of it, and on a busy machine that takes its time.
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(child.wait(), CLOSE_S)
+
+
+async def _emptied(child: Process, draining: "asyncio.Future[None]") -> None:
+    """Read what is left: the loop may not be closed before it has seen the end of all three pipes."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    # What fails here comes too late to matter.
+    reading = asyncio.gather(child.stdout.read(), draining, return_exceptions=True)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(reading, CLOSE_S)
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(child.stdin.wait_closed(), CLOSE_S)
 
 
 def drive(told: Task, prompt: str) -> None:

@@ -1,4 +1,7 @@
-"""What an agent may ask of us while it works: leave to do something, and the files of its workspace."""
+"""What an agent may ask of us while it works: leave to do something, and the files of its workspace.
+
+Some ask for files though we never say that we can give them.
+"""
 
 # ruff: noqa: ARG002 the protocol's arguments have their names and are given, wanted or not
 
@@ -60,6 +63,9 @@ class Host:
         place = self._place(path)
         try:
             lines = place.read_text(encoding="utf-8").splitlines(keepends=True)
+        except FileNotFoundError:
+            # Told apart: agents look so whether a file is there before they make it.
+            raise acp.RequestError.resource_not_found(path) from None
         except (OSError, UnicodeDecodeError) as exc:
             raise acp.RequestError.invalid_params({"path": path, "why": str(exc)}) from None
         first = max(0, (line or 1) - 1)
@@ -68,7 +74,7 @@ class Host:
     async def write_text_file(
         self, session_id: str, path: str, content: str, **kwargs: Any
     ) -> schema.WriteTextFileResponse:
-        """Write a file of the workspace. Some agents ask this though we never said that we can."""
+        """Write a file of the workspace."""
         place = self._place(path)
         if self._told.is_review or is_history(path, self._root):
             raise acp.RequestError.invalid_params({"path": path, "why": "it may not be changed"})
@@ -83,6 +89,10 @@ class Host:
         if not is_inside(path, self._root):
             raise acp.RequestError.invalid_params({"path": path, "why": "it is outside the workspace"})
         return Path(self._root) / path
+
+    async def create_terminal(self, session_id: str, command: str, **kwargs: Any) -> None:
+        """Run nothing: we never said that we can, and the agent has its own shell."""
+        raise acp.RequestError.method_not_found("terminal/create")
 
     async def ext_method(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Know no others."""

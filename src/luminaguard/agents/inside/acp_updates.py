@@ -45,7 +45,7 @@ class Called:
             return
         self.is_told = True
         shown = ", ".join(path.removeprefix(root.rstrip("/") + "/") for path in self.paths) or self.title
-        if command := command_of(self.raw):
+        if command := command_of(self.raw) or (self.title if self.kind == "execute" else ""):
             speech.command(command)
         elif self.kind in {"edit", "delete", "move", "read"}:
             counts = f" (+{self.added} -{self.removed})" if self.added or self.removed else ""
