@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -110,7 +111,11 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_where_the_walls_do_not_work_the_way_without_is_told_and_nothing_stays(tmp_path: Path) -> None:
+def test_where_the_walls_do_not_work_the_way_without_is_told_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").symlink_to(str(shutil.which("git")))
+    monkeypatch.setenv("PATH", str(tmp_path))  # no QEMU, no mkfs
     with pytest.raises(HostFault) as refused:
         open_sample(tmp_path / "kept", flags={"isolation": "vm"})
     assert "luminaguard demo --isolation none" in refused.value.hint

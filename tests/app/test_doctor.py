@@ -281,7 +281,7 @@ def test_what_an_interrupted_run_left_is_told(repo: Path) -> None:
 
 def test_the_command_line_tells_programs_what_is_ready_and_who_must_act(repo: Path) -> None:
     argv = [sys.executable, "-m", "luminaguard", "doctor", "--json", "--repo", str(repo)]
-    set_to(repo, SETTINGS + '[run]\nisolation = "vm"\n')
+    set_to(repo, SETTINGS + '[run]\nisolation = "vm"\nvm_image = "/no/such/image"\n')
     shown = subprocess.run(argv, text=True, capture_output=True, check=False)
     told = json.loads(shown.stdout)
     assert (shown.returncode, told["schema"], told["ready"]) == (3, "luminaguard/doctor@1", False)

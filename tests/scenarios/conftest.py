@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from guest_image import guests_of
 from stage import WAIT, WORK, Stage, go, new_stage, skip_or_fail
 
 from luminaguard.sandboxes.namespace import Namespace
@@ -51,6 +52,29 @@ def stage_of(folder: Path) -> Iterator[Callable[[str], Stage]]:
 def stage(stage_of: Callable[[str], Stage]) -> Stage:
     """A repository without walls: agents may look at files of the test's, which holds and releases them so."""
     return stage_of("none")
+
+
+@pytest.fixture(scope="session")
+def guests_missing(guest_image: Path, tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """Why the level 'vm' does not work here, or None."""
+    return guests_of(tmp_path_factory.mktemp("guests"), guest_image).missing()
+
+
+@pytest.fixture
+def in_guests(folder: Path, guests_missing: str | None, guest_image: Path) -> Iterator[Stage]:
+    """A repository whose agents and checks each work in a guest."""
+    if guests_missing is not None:
+        skip_or_fail(f"isolation 'vm' does not work here: {guests_missing}")
+    made = new_stage(folder / "in-guests", isolation="vm", vm_image=guest_image)
+    yield made
+    made.end_everything()
+
+
+@pytest.fixture(params=["walled", pytest.param("in_guests", marks=pytest.mark.vm)])
+def enclosed(request: pytest.FixtureRequest) -> Stage:
+    """A repository whose agents and checks work behind walls, of each kind."""
+    made: Stage = request.getfixturevalue(request.param)
+    return made
 
 
 @pytest.fixture

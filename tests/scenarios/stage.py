@@ -44,7 +44,12 @@ class Stage:
     root: Path
     isolation: str
     env: dict[str, str]
+    vm_image: Path | None = None
     sessions: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def patience_s(self) -> float:
+        return 240.0 if self.vm_image is None else 900.0
 
     @property
     def state(self) -> Path:
@@ -79,6 +84,7 @@ class Stage:
 [run]
 isolation = "{self.isolation}"
 agent = "scripted"
+{f'vm_image = "{self.vm_image}"' if self.vm_image else ""}
 
 [agents.scripted]
 protocol = "command"
@@ -107,7 +113,7 @@ run = {json.dumps(list(checks))}
         """Type a command and wait for its end."""
         argv = (sys.executable, "-m", "luminaguard", *words)
         return subprocess.run(
-            argv, cwd=self.root, env=self.env, text=True, capture_output=True, check=False, timeout=240
+            argv, cwd=self.root, env=self.env, text=True, capture_output=True, check=False, timeout=self.patience_s
         )
 
     def run(self, *words: str) -> Ran:
@@ -281,14 +287,14 @@ def skip_or_fail(why: str) -> None:
     pytest.skip(why)
 
 
-def new_stage(root: Path, *, isolation: str) -> Stage:
+def new_stage(root: Path, *, isolation: str, vm_image: Path | None = None) -> Stage:
     """Make a repository with one commit, for a person who has a name and no other settings."""
     root.mkdir(parents=True)
     # The programs of the environment that the tests run in come first, so that a project's own tests find pytest.
     path = os.pathsep.join(dict.fromkeys((str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep))))
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "LUMINAGUARD_"))}
     env = {**kept, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-    stage = Stage(root=root, isolation=isolation, env=env)
+    stage = Stage(root=root, isolation=isolation, env=env, vm_image=vm_image)
     stage.git("init", "-q", "-b", "main")
     for name, value in (("user.name", "Ada"), ("user.email", "ada@example.org")):
         stage.git("config", name, value)

@@ -53,8 +53,8 @@ def review(*findings: str) -> list[dict[str, object]]:
 
 
 @pytest.fixture
-def seed(walled: Stage) -> Stage:
-    walled.write(
+def seed(enclosed: Stage) -> Stage:
+    enclosed.write(
         {
             "tools/lint.py": f'"""A lint."""\n{LINT}',
             "tests/__init__.py": '"""Tests."""\n',
@@ -69,15 +69,15 @@ def seed(walled: Stage) -> Stage:
             ),
         }
     )
-    walled.set_up(agent=AGENT, checks=CHECKS, settings=SETTINGS)
-    walled.issue(
+    enclosed.set_up(agent=AGENT, checks=CHECKS, settings=SETTINGS)
+    enclosed.issue(
         "152", "Cross-Platform VM Research", "Write docs/architecture/cross-platform-research.md", kind="research"
     )
-    walled.issue("154", "Platform-Agnostic VM Abstraction Layer", "A module hypervisor/backend.py", kind="design")
-    walled.issue(
+    enclosed.issue("154", "Platform-Agnostic VM Abstraction Layer", "A module hypervisor/backend.py", kind="design")
+    enclosed.issue(
         "155", "Implement macOS VM Backend", "Depends on #154. Write hypervisor/apple.py", kind="implementation"
     )
-    return walled
+    return enclosed
 
 
 def seqs(stage: Stage, *names: str) -> dict[str, int]:

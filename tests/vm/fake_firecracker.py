@@ -170,10 +170,11 @@ def answer(stream: socket.socket) -> None:
     asked = b""
     while not asked.endswith(b"\n"):
         asked += stream.recv(1)
-    if asked != b"CONNECT 5000\n":
+    if asked not in {b"CONNECT 5000\n", b"CONNECT 4999\n"}:
         stream.close()
         return
-    stream.sendall(b"OK 1073741824\n" + bytes.fromhex(os.environ.get("FAKE_GREETING", b"hello".hex())))
+    greeting = bytes.fromhex(os.environ.get("FAKE_GREETING", b"hello".hex())) if b"5000" in asked else b"mux"
+    stream.sendall(b"OK 1073741824\n" + greeting)
     while data := stream.recv(4096):
         stream.sendall(data)
 
@@ -219,6 +220,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--id", required=True)
     parser.add_argument("--api-sock", required=True)
+    parser.add_argument("--start-time-us", type=int)  # the jailer adds these two
+    parser.add_argument("--start-time-cpu-us", type=int)
     chosen = parser.parse_args()
     if end := os.environ.get("FAKE_ENDS"):
         sys.exit(end)

@@ -17,7 +17,7 @@ from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.vm import apple, apple_helper
 from luminaguard.vm.apple import Apple, fitting_kernel, greeted
 from luminaguard.vm.apple_config import Files, helper_spec
-from luminaguard.vm.base import Channel, Disk, Hypervisor, VmConfig
+from luminaguard.vm.base import Channel, Disk, Forward, Hypervisor, VmConfig
 
 IS_MAC = platform.system() == "Darwin"
 KERNEL = os.environ.get("LUMINAGUARD_APPLE_KERNEL")
@@ -80,12 +80,20 @@ def test_the_helper_reads_what_the_driver_writes() -> None:
         channels=(Channel(name="gateway", socket=Path("/gateway")),),
     )
     disks = {"root": Path("/root.img"), "disk0": Path("/disk")}
-    files = Files(kernel=Path("/k"), initrd=Path("/i"), agent_socket=Path("/a"), disks=disks)
+    files = Files(kernel=Path("/k"), initrd=Path("/i"), agent_socket=Path("/a"), mux_socket=Path("/m"), disks=disks)
     spec = apple_helper.parsed(json.dumps(helper_spec(config, files)))
     assert spec.disks[0] == apple_helper.Drive(path="/root.img", is_read_only=True)
     assert spec.disks[1] == apple_helper.Drive(path="/disk", is_read_only=False)
     assert spec.channels == (apple_helper.Door(port=5001, socket="/gateway"),)
-    assert (spec.agent_port, spec.agent_socket, spec.kernel, spec.cpus) == (5000, "/a", "/k", 1)
+    assert spec.inward == (apple_helper.Door(port=5000, socket="/a"),)
+    assert (spec.kernel, spec.cpus) == ("/k", 1)
+
+
+def test_the_helper_leads_to_the_way_out_of_a_guest_that_has_one() -> None:
+    config = VmConfig(forwards=(Forward(port=8080, socket=Path("/gateway")),))
+    files = Files(kernel=Path("/k"), initrd=Path("/i"), agent_socket=Path("/a"), mux_socket=Path("/m"), disks={})
+    spec = apple_helper.parsed(json.dumps(helper_spec(config, files)))
+    assert [(door.port, door.socket) for door in spec.inward] == [(5000, "/a"), (4999, "/m")]
 
 
 @pytest.mark.skipif(apple_helper.vz is not None, reason="the framework is here")

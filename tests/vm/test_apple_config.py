@@ -1,6 +1,7 @@
 """What Apple's guests are told to be: plain data, built the same on every system."""
 
 import plistlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from luminaguard.model.faults import UserFault
 from luminaguard.vm import apple_helper
 from luminaguard.vm.apple_config import Files, codesign_command, entitlements, helper_spec, vfkit_command
-from luminaguard.vm.base import Channel, Disk, VmConfig
+from luminaguard.vm.base import Channel, Disk, Forward, VmConfig
 
 CONFIG = VmConfig(
     root=Path("/images/root"),
@@ -21,6 +22,7 @@ FILES = Files(
     kernel=Path("/boot/Image"),
     initrd=Path("/boot/initrd"),
     agent_socket=Path("/run/agent.sock"),
+    mux_socket=Path("/run/mux.sock"),
     disks={"root": Path("/images/root"), "disk0": Path("/disk")},
 )
 
@@ -39,6 +41,13 @@ def test_vfkit_gets_one_device_for_each_thing_and_no_network() -> None:
     ]
 
 
+def test_vfkit_gets_one_more_port_for_a_guest_with_forwards() -> None:
+    config = replace(CONFIG, forwards=(Forward(port=8080, socket=Path("/run/gateway")),))
+    more = set(devices_of(vfkit_command(Path("/v/vfkit"), config, FILES)))
+    less = set(devices_of(vfkit_command(Path("/v/vfkit"), CONFIG, FILES)))
+    assert more - less == {"virtio-vsock,port=4999,socketURL=/run/mux.sock,connect"}
+
+
 def test_vfkit_gets_its_machine_its_kernel_and_no_control_port() -> None:
     command = vfkit_command(Path("/v/vfkit"), CONFIG, FILES)
     assert command[:7] == ("/v/vfkit", "--cpus", "2", "--memory", "512", "--restful-uri", "none://")
@@ -49,7 +58,7 @@ def test_vfkit_gets_its_machine_its_kernel_and_no_control_port() -> None:
 
 @pytest.mark.parametrize("path", ["/a,b", '/a"b'])
 def test_a_path_that_vfkits_options_cannot_carry_is_refused(path: str) -> None:
-    files = Files(kernel=Path(path), initrd=FILES.initrd, agent_socket=FILES.agent_socket, disks=FILES.disks)
+    files = replace(FILES, kernel=Path(path))
     with pytest.raises(UserFault, match="vfkit cannot be told"):
         vfkit_command(Path("/v/vfkit"), CONFIG, files)
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -17,7 +17,17 @@ from anyio.abc import ByteStream
 
 from luminaguard.model.faults import HostFault, Transient, UserFault
 from luminaguard.vm.answering import channel_variables
-from luminaguard.vm.base import Channel, Disk, Execution, Hypervisor, Result, Snapshotting, VmConfig, VmInstance
+from luminaguard.vm.base import (
+    Channel,
+    Disk,
+    Execution,
+    Forward,
+    Hypervisor,
+    Result,
+    Snapshotting,
+    VmConfig,
+    VmInstance,
+)
 from luminaguard.vm.firecracker import Firecracker, connected, too_old
 from luminaguard.vm.firecracker_jail import Home, Programs
 from luminaguard.vm.frames import VERSION, Told
@@ -75,6 +85,11 @@ class EchoGuest:
 
     async def refresh(self) -> None:
         self.asked.append(("refresh",))
+
+    async def forward(self, forwards: Sequence[Forward], connect: Callable[[], Awaitable[socket.socket]]) -> None:
+        with await connect() as second:
+            said = await asyncio.get_running_loop().sock_recv(second, 3)
+        self.asked.append(("forward", said.decode(), *(f"{one.port} {one.socket}" for one in forwards)))
 
     async def aclose(self) -> None:
         self.connection.close()
@@ -221,6 +236,24 @@ async def test_a_snapshot_ends_its_guest_and_begins_others(driver: Firecracker, 
         assert (await second.exec(["a"])).out == b"a"
         assert guest_of(first).asked == [("refresh",)]
     snapshot.remove()
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_guest_with_forwards_is_called_for_its_second_channel_after_a_boot_and_a_restore(
+    driver: Firecracker,
+) -> None:
+    instance = await driver.spawn(VmConfig(forwards=(Forward(port=8080, socket=Path("/gateway")),)))
+    called = ("forward", "mux", "8080 /gateway")
+    assert guest_of(instance).asked == [called]
+    snapshot = await driver.snapshot(instance)
+    async with await driver.restore(snapshot) as restored:
+        assert guest_of(restored).asked == [("refresh",), called]
+    snapshot.remove()
+
+
+async def test_a_forward_that_cannot_be_is_refused_before_anything_starts(driver: Firecracker, folder: Path) -> None:
+    with pytest.raises(UserFault, match="no TCP port"):
+        await driver.spawn(VmConfig(forwards=(Forward(port=0, socket=Path("/gateway")),)))
     assert list(folder.iterdir()) == []
 
 

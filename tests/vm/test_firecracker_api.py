@@ -76,6 +76,19 @@ def test_the_contract_refuses_what_the_description_refuses(body: dict[str, objec
         fake.check("MachineConfiguration", body)
 
 
+def test_a_snapshot_is_loaded_with_fields_that_the_oldest_firecracker_knows_as_well() -> None:
+    # Newer ones know clock_realtime, vsock_override, network_overrides and track_dirty_pages here: the guest's own
+    # agent sets the clock, the socket's path is relative, and there is no network.
+    body = restore_calls()[-1].body
+    assert body is not None
+    assert set(body) == {"snapshot_path", "mem_backend", "resume_vm"}
+    assert body["resume_vm"] is True
+
+
+def test_the_contract_says_what_it_was_checked_against() -> None:
+    assert fake.CONTRACT["checked"] == {"version": "1.17.0-dev", "commit": "004d935399ba6062240af269638635d54229f5bf"}
+
+
 def test_the_guest_is_started_by_the_last_call() -> None:
     calls = boot_calls(VmConfig(root=Path("/r"), disks=(Disk(path=Path("/d")),)))
     assert [call.path for call in calls if call.path == "/actions"] == [calls[-1].path]

@@ -15,6 +15,8 @@ from luminaguard.vm.frames import (
     FRAME_BYTES,
     HEAD,
     SIZES,
+    TOKEN_BYTES,
+    Flow,
     Frame,
     Frames,
     MalformedFrame,
@@ -22,6 +24,7 @@ from luminaguard.vm.frames import (
     Told,
     exec_payload,
     frame,
+    listen_payload,
     mount_payload,
     refresh_payload,
     words,
@@ -33,17 +36,18 @@ def told(kind: Told, name: int, payload: bytes) -> bytes:
 
 
 @st.composite
-def whole(draw: st.DrawFn) -> Frame:
+def whole(draw: st.DrawFn) -> Frame[Told]:
     kind = draw(st.sampled_from(Told))
     least, most = SIZES[kind]
     payload = draw(st.binary(min_size=least, max_size=min(most, 300)))
     return Frame(kind, draw(st.integers(0, 2**32 - 1)), payload)
 
 
+@settings(deadline=None)
 @given(st.lists(whole(), max_size=8), st.lists(st.integers(1, 40), min_size=1))
-def test_frames_come_out_as_they_went_in_however_they_are_cut(sent: list[Frame], cuts: list[int]) -> None:
+def test_frames_come_out_as_they_went_in_however_they_are_cut(sent: list[Frame[Told]], cuts: list[int]) -> None:
     stream = b"".join(told(one.type, one.id, one.payload) for one in sent)
-    frames, found, number = Frames(), [], 0
+    frames, found, number = Frames(SIZES), [], 0
     while stream:
         size = cuts[number % len(cuts)]
         found += list(frames.feed(stream[:size]))
@@ -51,11 +55,11 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(sent: list[Frame],
     assert found == sent
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_frames_or_malformed_and_nothing_else(data: bytes) -> None:
     try:
-        found = list(Frames().feed(data))
+        found = list(Frames(SIZES).feed(data))
     except MalformedFrame:
         return
     for one in found:
@@ -63,18 +67,19 @@ def test_any_bytes_are_frames_or_malformed_and_nothing_else(data: bytes) -> None
         assert least <= len(one.payload) <= most
 
 
+@settings(deadline=None)
 @given(st.sampled_from(Told), st.integers(0, 2**32 - 1))
 def test_a_frame_of_a_size_that_its_type_has_not_is_malformed(kind: Told, size: int) -> None:
     least, most = SIZES[kind]
     if least <= size - 5 <= most:
         return
     with pytest.raises(MalformedFrame):
-        list(Frames().feed(HEAD.pack(size, kind, 1)))
+        list(Frames(SIZES).feed(HEAD.pack(size, kind, 1)))
 
 
 def test_what_came_before_a_malformed_frame_is_given() -> None:
     seen = []
-    frames = Frames().feed(told(Told.OUT, 3, b"x") + b"\xff" * 20)
+    frames = Frames(SIZES).feed(told(Told.OUT, 3, b"x") + b"\xff" * 20)
     seen.append(next(frames))
     with pytest.raises(MalformedFrame):
         next(frames)
@@ -99,6 +104,8 @@ def some_frames() -> list[bytes]:
         frame(Say.REFRESH, 4, refresh_payload(time_ns=10**18, entropy=bytes(32))),
         frame(Say.INPUT, 5, b"x" * 1000),
         frame(Say.PING),
+        frame(Say.LISTEN, 6, listen_payload(bytes(range(TOKEN_BYTES)), [1, 8080, 65535])),
+        frame(Flow.DATA, 7, b"x" * 100) + frame(Flow.TAKEN, 7, bytes(4)) + frame(Flow.END, 7) + frame(Flow.RESET, 7),
         struct.pack("<BIqQI", ord("f"), 0o644, 5, 3, 4) + b"pathabc",
         struct.pack("<BIqQI", ord("l"), 0o777, 5, 3, 4) + b"pathabc",
     ]

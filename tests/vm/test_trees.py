@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,11 @@ HOSTILE = [
     [record("f", b"x", b"evil"), record("z")],
     [BEGIN, record("f", b"missing/x", b"evil"), END],
     [BEGIN, record("D", b"never"), END],
+    [BEGIN, record("d", b"a"), record("d", b"b"), END],
+    [BEGIN, record("d", b"a"), record("D"), END],
+    [BEGIN, record("d", b"a"), record("D", b"a"), record("f", b"a/x", b"late"), END],
+    [BEGIN, record("d", b"a"), record("D", b"a"), record("D", b"a"), END],
+    [BEGIN, record("z")],
     [BEGIN, BEGIN, END],
     [BEGIN, END, record("f", b"late", b"x")],
     [BEGIN],
@@ -71,7 +78,7 @@ def test_a_hostile_tree_is_refused_and_nothing_lands_outside(
     parts = [bytes([byte]) for byte in b"".join(stream)] if is_cut else stream
     with pytest.raises(HostileTree):
         unpack(tmp_path / "target", *parts)
-    assert {path.name for path in tmp_path.iterdir()} <= {"victim", "target"}
+    assert [path.name for path in tmp_path.iterdir()] == ["victim"]
     assert (tmp_path / "victim").read_text() == "mine"
     assert not Path("/tmp/luminaguard-evil").exists()
 
@@ -112,3 +119,56 @@ def test_what_is_there_is_never_written_to(tmp_path: Path) -> None:
     (tmp_path / "target").symlink_to("/tmp")
     with pytest.raises(UserFault, match="there already"):
         Unpacker(tmp_path / "target")
+
+
+def test_what_is_not_whole_is_removed_though_its_guest_closed_its_folders(tmp_path: Path) -> None:
+    closed = [record("d", b"a"), record("d", b"a/b"), record("D", b"a/b", mode=0), record("D", b"a", mode=0)]
+    unpacker = Unpacker(tmp_path / "target")
+    unpacker.feed(BEGIN + b"".join(closed) + record("f", b"x", b"part of")[:-3])
+    assert (tmp_path / "target/a").stat().st_mode & 0o777 == 0
+    unpacker.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_somebody_else_took_meanwhile_is_theirs(tmp_path: Path) -> None:
+    unpacker = Unpacker(tmp_path / "target")
+    (tmp_path / "target").mkdir()
+    with pytest.raises(HostileTree):
+        unpacker.feed(BEGIN)
+    unpacker.close()
+    assert (tmp_path / "target").is_dir()
+
+
+def test_a_tree_larger_than_the_disk_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    head = HEAD.pack(ord("f"), 0o644, 0, free, 1) + b"x"
+    with pytest.raises((HostFault, HostileTree), match=r"does not fit|more than 64 GiB"):
+        unpack(tmp_path / "target", BEGIN, head)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_does_not_grow_with_the_number_of_folders(tmp_path: Path) -> None:
+    name = b"n" * 200
+    unpacker = Unpacker(tmp_path / "target")
+    unpacker.feed(BEGIN)
+    tracemalloc.start()
+    for number in range(3000):
+        path = name + str(number).encode()
+        unpacker.feed(record("d", path) + record("D", path))
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    unpacker.close()
+    assert grown < 200_000  # the names alone would be 600,000
+
+
+def test_a_tree_too_deep_to_be_removed_is_refused_and_removed(tmp_path: Path) -> None:
+    paths = [b"/".join([b"a"] * depth) for depth in range(1, 1900)]
+    with pytest.raises(HostileTree):
+        unpack(tmp_path / "target", BEGIN, *(record("d", path) for path in paths))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_of_ours_that_is_too_deep_is_told(tmp_path: Path) -> None:
+    (tmp_path / "/".join(["a"] * 300)).mkdir(parents=True)
+    with pytest.raises(UserFault, match="deeper than 256 folders"):
+        list(records_of(tmp_path / "a"))

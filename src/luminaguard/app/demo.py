@@ -40,7 +40,7 @@ def open_sample(keep: Path | None, *, flags: Mapping[str, str]) -> Project:
 
 def _check_walls(project: Project) -> None:
     try:
-        walls_for(project.settings.run.isolation, git=project.git, places=project.places)
+        walls_for(project.settings, git=project.git, places=project.places)
     except HostFault as fault:
         hint = f"to see it without walls: luminaguard demo --isolation none; else {fault.hint}"
         raise HostFault(fault.message, hint=hint) from fault

@@ -12,15 +12,13 @@ from luminaguard.app.doctor_machine import Levels
 from luminaguard.app.planning import make_plan
 from luminaguard.app.project import Project, checks_of, main_branch, open_project
 from luminaguard.app.settings import Settings, load
+from luminaguard.app.walls import levels_in
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
 from luminaguard.host.git import Git, Places, find_repository
 from luminaguard.model.faults import Fault, HostFault
-from luminaguard.model.isolation import Isolation
 from luminaguard.sandboxes.all import choose
 from luminaguard.sandboxes.base import Sandbox
-from luminaguard.sandboxes.namespace import Namespace
-from luminaguard.sandboxes.none import NoWalls
 
 _Found = TypeVar("_Found")
 UNKNOWN = "not looked at: {why}"
@@ -57,10 +55,10 @@ async def diagnose(repo: Path, *, backlog: Path | None = None, levels: Levels | 
         places = _tried(lambda: find_repository(repo))
         if isinstance(places, Fault):
             found.append(refused("git", "repository", places))
-            known = levels if levels is not None else _levels_in(Path(scratch))
+            known = levels if levels is not None else levels_in(Path(scratch), Settings())
             found += looked("isolation", "levels", lambda: doctor_machine.isolation(known, None))
             return Diagnosis(checks=tuple(found))
-        examined = _Examined(repo, places, backlog, levels if levels is not None else _levels_in(places.state))
+        examined = _Examined(repo, places, backlog, levels)
         return Diagnosis(checks=(*found, *await examined.checks()))
 
 
@@ -71,20 +69,16 @@ def _tried(make: Callable[[], _Found]) -> _Found | Fault:
         return fault
 
 
-def _levels_in(state: Path) -> Levels:
-    return {Isolation.NAMESPACE: Namespace(state), Isolation.NONE: NoWalls()}
-
-
 class _Examined:
     """A repository that is there. What is broken in its settings or its backlog is left out of what needs it."""
 
-    def __init__(self, repo: Path, places: Places, backlog: Path | None, levels: Levels) -> None:
+    def __init__(self, repo: Path, places: Places, backlog: Path | None, levels: Levels | None) -> None:
         self._repo = repo
         self._places = places
         self._backlog = backlog
-        self._levels = levels
         self._git = Git(places.root)
         self._settings = _tried(lambda: load(places.root))
+        self._levels = levels if levels is not None else levels_in(places.state, self._known)
         self._ground = _tried(self._without_backlog)
 
     @property

@@ -8,9 +8,10 @@ from luminaguard.app.doctor_check import Check, Who, no, note, refused, yes
 from luminaguard.host.limits import what_holds
 from luminaguard.model.faults import HostFault
 from luminaguard.model.isolation import Isolation
-from luminaguard.sandboxes.all import NOT_YET, choose
+from luminaguard.sandboxes.all import NOT_YET, WAYS_OUT, choose
 from luminaguard.sandboxes.base import Sandbox
-from luminaguard.sandboxes.namespace import WAY_OUT, Namespace
+from luminaguard.sandboxes.namespace import Namespace
+from luminaguard.sandboxes.vm import MicroVm
 
 Levels = Mapping[Isolation, Sandbox]
 GIB = 1024**3
@@ -26,13 +27,26 @@ def isolation(levels: Levels, asked: Isolation | None) -> Iterator[Check]:
         if sandbox is None:
             yield note(group, level, NOT_YET)
         elif (why := sandbox.missing()) is not None:
-            yield note(group, level, why, WAY_OUT if level is Isolation.NAMESPACE else "")
+            yield note(group, level, why, WAYS_OUT[level])
         else:
             yield yes(group, level, "works: a program was run inside")
+    yield from _guests(levels.get(Isolation.VM))
     yield from _checkouts(levels.get(Isolation.NAMESPACE))
     yield note(group, Isolation.NONE, "works, without any walls; it is never taken by itself")
     yield _taken(levels, asked)
     yield yes(group, "limits", f"memory and processes are held by {what_holds()}")
+
+
+def _guests(sandbox: Sandbox | None) -> Iterator[Check]:
+    """Tell what one would like to know before the first guest; a level that does not work is told already."""
+    if not isinstance(sandbox, MicroVm) or sandbox.missing() is not None:
+        return
+    if (why := sandbox.unasked_missing()) is not None:
+        yield note("isolation", "speed of guests", why)
+    if (why := sandbox.image_missing()) is not None:
+        yield note("isolation", "image of guests", why, "luminaguard vm image build, and [run] vm_image")
+    else:
+        yield yes("isolation", "image of guests", "is there")
 
 
 def _checkouts(sandbox: Sandbox | None) -> Iterator[Check]:

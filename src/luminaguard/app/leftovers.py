@@ -12,6 +12,7 @@ LEFT = (
     "git-*",
     "snapshots/new-*",
     "snapshots/old-*",
+    "vm/.new-*",
     "workspaces/.new-*",
     "workspaces/checks-*",
     "workspaces/review-*",

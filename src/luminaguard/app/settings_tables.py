@@ -90,6 +90,9 @@ class RunSettings:
     agent: str | None = key(optional(text()), None, "who works: a key of [agents]")
     attempts: int = key(whole(1, 100), 3, "tries at an issue before it is held for a person")
     prompt: str | None = key(optional(text()), None, "a file with the prompt to use instead of ours")
+    vm_image: str | None = key(
+        optional(text()), None, 'for isolation "vm": name or path of a root image, else the programs of this machine'
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +236,7 @@ class LimitsSettings:
     file_mib: int = key(whole(1, 2**30), _LIMITS.file_bytes // MIB, "the largest file it may write")
     tmp_mib: int = key(whole(1, 2**30), _LIMITS.tmp_bytes // MIB, "scratch space in memory: /tmp and the home")
     disk_mib: int = key(whole(1, 2**30), _LIMITS.disk_bytes // MIB, "what the workspace may grow by")
+    vm_memory_mib: int = key(whole(128, 2**20), 2048, "memory of a micro-VM, its kernel included; at most memory_mib")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

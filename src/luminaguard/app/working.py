@@ -18,7 +18,7 @@ from luminaguard.app.planning import Planned, make_plan
 from luminaguard.app.project import Project, checks_of, is_trusted
 from luminaguard.app.settings import agent_at_work, limits_of
 from luminaguard.app.settings_tables import Approval, LandingStyle
-from luminaguard.app.walls import Walled, walls_for
+from luminaguard.app.walls import Walled, make_ready, walls_for
 from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
 from luminaguard.engine.prompt import checked_template
 from luminaguard.engine.run import Request, run_session
@@ -101,7 +101,7 @@ async def work(
         run = going_on or _new_run()
         agents = [it for it in (agent_at_work(project.settings), project.settings.review.agent) if it is not None]
         door = await stack.enter_async_context(door_for(project.settings, state, agents))
-        wired = await _wire(project, journal, run=run, door=door)
+        wired = await _wire(project, journal, wanted.noticed, run=run, door=door)
         wanted.noticed(_notices(planned, wired))
         wanted.began(lambda after: journal.facts(run, after=after))
         request = Request(
@@ -161,14 +161,22 @@ class Wired:
     checks_from: str
 
 
-async def _wire(project: Project, journal: Journal, *, run: RunId, door: Door | None) -> Wired:
+async def _wire(
+    project: Project,
+    journal: Journal,
+    noticed: Callable[[Sequence[str]], None],
+    *,
+    run: RunId,
+    door: Door | None,
+) -> Wired:
     settings, state = project.settings, project.places.state
     name = agent_at_work(settings)
     agent = agent_named(settings, name, root=project.places.root)
     if (why := agent.missing()) is not None:
         raise HostFault(why, hint="see `luminaguard doctor`")
     limits = limits_of(settings)
-    walled = walls_for(settings.run.isolation, git=project.git, places=project.places)
+    walled = walls_for(settings, git=project.git, places=project.places)
+    await anyio.to_thread.run_sync(make_ready, walled, noticed)
     found = await checks_of(project)
     checks = Checks(
         commands=found.run,

@@ -33,7 +33,8 @@ class Command:
     """What to execute on this machine: the whole command line, the whole environment, the folder to start in.
 
     `grow` is the folder that `limits.disk_bytes` is measured on. `die_with_parent` is for walls that do not see to it
-    themselves that nothing outlives the shim.
+    themselves that nothing outlives the shim. `tells_cause` is for walls that know better than the shim how it ended:
+    they write a cause into the file that $LUMINAGUARD_CAUSE names.
     """
 
     argv: tuple[str, ...]
@@ -42,6 +43,7 @@ class Command:
     limits: Limits
     grow: Path | None = None
     die_with_parent: bool = False
+    tells_cause: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,7 @@ def _spec(place: Path, command: Command, *, timeout_s: float, stdin: Path | None
         "grow": str(command.grow) if command.grow else "",
         "grow_bytes": limits.disk_bytes,
         "die_with_parent": command.die_with_parent,
+        "told": str(place / "cause") if command.tells_cause else "",
     }
 
 

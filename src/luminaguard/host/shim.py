@@ -24,6 +24,8 @@ LOOK_EVERY_S = 1.0
 CHUNK = 65536
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC: list[Any] = []
+TOLD = ("memory", "disk", "lost")
+"""What walls of their own may say of how a program ended."""
 DISK_LEFT_BYTES = 256 * 1024 * 1024
 
 
@@ -199,7 +201,8 @@ def start(spec: dict, groups: list[str], merged_in: int, apart_in: int) -> int: 
     try:
         os.setsid()
         become(spec, groups, merged_in, apart_in)
-        os.execve(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606
+        told = {"LUMINAGUARD_CAUSE": spec["told"]} if spec["told"] else {}
+        os.execve(spec["argv"][0], spec["argv"], {**spec["env"], **told})  # noqa: S606
     except OSError as exc:
         os.write(2, f"cannot start {spec['argv'][0]}: {exc.strerror}\n".encode())
     os._exit(127 if exc_is_missing(spec["argv"][0]) else 126)
@@ -302,10 +305,22 @@ def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: ap
                 end_orphans()
     if over_in_group(groups):
         cause = "memory"
+    if cause == "exited":
+        cause = told_cause(spec["told"])
     log.close()
     if out >= 0:
         os.close(out)
     return {"cause": cause, "exit_code": os.waitstatus_to_exitcode(status), "max_rss_bytes": peak}
+
+
+def told_cause(path: str) -> str:
+    """Read how the program ended as its walls say, "exited" where they say nothing."""
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123
+            said = file.read(64)
+    except (OSError, ValueError):
+        return "exited"
+    return said if said in TOLD else "exited"
 
 
 def load_libc() -> None:

@@ -9,13 +9,17 @@ from luminaguard.model.isolation import Isolation
 from luminaguard.sandboxes.base import Sandbox
 from luminaguard.sandboxes.namespace import WAY_OUT, Namespace
 from luminaguard.sandboxes.none import NoWalls
+from luminaguard.sandboxes.vm import WAY_OUT as VM_WAY_OUT
+from luminaguard.sandboxes.vm import MicroVm
 
-LEVELS: Mapping[Isolation, type[Namespace] | type[NoWalls]] = {
+LEVELS: Mapping[Isolation, type[MicroVm] | type[Namespace] | type[NoWalls]] = {
+    Isolation.VM: MicroVm,
     Isolation.NAMESPACE: Namespace,
     Isolation.NONE: NoWalls,
 }
 AUTO = (Isolation.VM, Isolation.NAMESPACE)
 """What `auto` takes, in this order; never `none`."""
+WAYS_OUT = {Isolation.VM: VM_WAY_OUT, Isolation.NAMESPACE: WAY_OUT}
 NOT_YET = "this version has no driver for it"
 
 
@@ -39,7 +43,7 @@ def choose(asked: Literal["auto"] | Isolation, levels: Mapping[Isolation, Sandbo
         return Chosen(sandbox=levels[asked], reason=f"'{asked}' was asked for")
     passed: list[str] = []
     for level in AUTO:
-        why = _missing(level, levels)
+        why = _unasked_missing(level, levels)
         if why is None:
             return Chosen(sandbox=levels[level], reason="; ".join([*passed, f"'{level}' works here"]))
         passed.append(f"no '{level}': {why}")
@@ -51,5 +55,10 @@ def _missing(level: Isolation, levels: Mapping[Isolation, Sandbox]) -> str | Non
     return NOT_YET if sandbox is None else sandbox.missing()
 
 
+def _unasked_missing(level: Isolation, levels: Mapping[Isolation, Sandbox]) -> str | None:
+    sandbox = levels.get(level)
+    return sandbox.unasked_missing() if isinstance(sandbox, MicroVm) else _missing(level, levels)
+
+
 def _way_out(level: Isolation) -> str:
-    return WAY_OUT if level is Isolation.NAMESPACE else "set isolation = 'auto' to take the thickest walls that work"
+    return WAYS_OUT.get(level, "set isolation = 'auto' to take the thickest walls that work")

@@ -1,4 +1,4 @@
-"""Which bwrap this machine has, and what it shows a program of the system and of /proc, /dev and /etc."""
+"""Which bwrap this machine has, and what it shows a program of the system and of /proc and /dev."""
 
 import functools
 import importlib.util
@@ -14,8 +14,6 @@ from luminaguard.model.faults import Fault
 from luminaguard.sandboxes.toolchain import STORES, SYSTEM
 
 OVERLAYS_SINCE = (0, 11)
-AGENT_ID = "1000"
-HOME = Path("/home/agent")
 HIDDEN = (
     "key-users",
     "keys",
@@ -29,17 +27,6 @@ HIDDEN = (
     "vmallocinfo",
 )
 """What of /proc tells of this machine. Not kcore, kmsg, mtrr: whoever opens them is asked for a capability."""
-WRITTEN = {
-    "passwd": "root:x:0:0:root:/root:/usr/sbin/nologin\n"
-    f"agent:x:{AGENT_ID}:{AGENT_ID}:agent:{HOME}:/bin/sh\n"
-    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": f"root:x:0:\nagent:x:{AGENT_ID}:\nnogroup:x:65534:\n",
-    "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
-    "resolv.conf": "",
-    "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
-    "hostname": "sandbox\n",
-}
-"""Files of /etc that are ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,34 +11,14 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from luminaguard.host.inside import CERTIFICATES, COPIED
 from luminaguard.model.faults import HostFault
 from luminaguard.sandboxes.toolchain import STORES, SYSTEM
 
 ETC = Path("/etc")
-COPIED = (
-    "alternatives",
-    "crypto-policies",
-    "fonts",
-    "java*",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "magic",
-    "mime.types",
-    "perl",
-    "protocols",
-    "python3*",
-    "services",
-    "ssl/openssl.cnf",
-    "timezone",
-)
-"""What of /etc is copied: nothing in it is anybody's secret. Never ssl/private, gitconfig, npmrc, pip.conf."""
-MOUNTED = ("pki/ca-trust/extracted", "pki/tls/certs", "ssl/certs")
-"""Certificates are mounted where they lie: they are many, and whom to trust is to be told as it is now."""
 UNUSED_S = 7 * 24 * 3600
 """A folder that no process took up for so long has no program left that stands on it."""
 FORMAT = "1"
@@ -47,7 +27,7 @@ FORMAT = "1"
 class EtcFolder:
     """Keeps such folders in `parent`, with `written` in them besides the copies; `etc` is where the copies are from."""
 
-    def __init__(self, parent: Path, *, written: dict[str, str], etc: Path = ETC) -> None:
+    def __init__(self, parent: Path, *, written: Mapping[str, str], etc: Path = ETC) -> None:
         self._parent = parent
         self._written = written
         self._etc = etc
@@ -86,7 +66,7 @@ class EtcFolder:
 
     def _fill(self, folder: Path, sources: list[Path]) -> None:
         folder.chmod(0o755)
-        for name in MOUNTED:
+        for name in CERTIFICATES:
             (folder / name).mkdir(parents=True)
         for source in sources:
             to = folder / source.relative_to(self._etc)
@@ -104,8 +84,11 @@ class EtcFolder:
 
 
 def mounted_flags() -> Iterator[str]:
-    """Give the flags that mount the certificates over the copied /etc."""
-    for name in MOUNTED:
+    """Give the flags that mount the certificates over the copied /etc.
+
+    They are mounted where they lie: they are many, and whom to trust is to be told as it is now.
+    """
+    for name in CERTIFICATES:
         if (ETC / name).is_dir() and os.access(ETC / name, os.R_OK | os.X_OK):
             yield from ("--ro-bind", str(ETC / name), str(ETC / name))
 
@@ -137,7 +120,7 @@ def _copy(source: Path, to: Path) -> None:
         to.chmod(mode & 0o755)
 
 
-def _fingerprint(sources: list[Path], written: dict[str, str]) -> str:
+def _fingerprint(sources: list[Path], written: Mapping[str, str]) -> str:
     # The boot is in it because nothing here is synced: after a power cut a file may be empty.
     boot = Path("/proc/sys/kernel/random/boot_id")
     said = hashlib.sha256(repr((FORMAT, boot.read_text(encoding="ascii"), sorted(written.items()))).encode())

@@ -12,19 +12,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from luminaguard.host.detached import Command
+from luminaguard.host.inside import AGENT_ID, HOME, HOST_NAME, WRITTEN
 from luminaguard.host.limits import Limits
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import Fault, HostFault
 from luminaguard.model.isolation import Isolation
 from luminaguard.sandboxes.base import Mount, Overlay, Walls
-from luminaguard.sandboxes.bubblewrap import AGENT_ID, HOME, WRITTEN, find_bwrap, system_flags
+from luminaguard.sandboxes.bubblewrap import find_bwrap, system_flags
+from luminaguard.sandboxes.doorway import door_mounts, inside_door
 from luminaguard.sandboxes.etc import EtcFolder, mounted_flags
-from luminaguard.sandboxes.toolchain import Shown, Toolchain, own_toolchain
+from luminaguard.sandboxes.toolchain import Shown, Toolchain, env_inside, own_toolchain
 
 WALLS = (
     *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
     *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-    *("--uid", AGENT_ID, "--gid", AGENT_ID, "--hostname", "sandbox"),
+    *("--uid", AGENT_ID, "--gid", AGENT_ID, "--hostname", HOST_NAME),
 )
 NO_USERNS = ("--disable-userns",)
 NPROC_COUNTS_INSIDE = (5, 14)
@@ -65,25 +67,19 @@ class Namespace:
         bwrap = find_bwrap()
         assert bwrap is not None
         toolchain = self._toolchain or own_toolchain()
+        mounts = walls.mounts
+        if walls.gateway is not None:
+            argv, mounts = inside_door(argv, walls.gateway), (*mounts, *door_mounts(walls.gateway))
         flags = (
             *(str(bwrap.program), *WALLS, *more, *system_flags(), *self._etc_flags()),
             *_scratch_flags(walls.limits),
             *_tool_flags(toolchain, walls.tree.at),
             *_tree_flags(walls.tree),
-            *(flag for mount in walls.mounts for flag in _mount_flags(mount)),
+            *(flag for mount in mounts for flag in _mount_flags(mount)),
             # Last: /dev and the root are memory of their own that nothing bounds.
             *("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", str(walls.tree.at), "--"),
         )
-        path = [str(folder) for folder in toolchain.path]
-        env = {
-            **toolchain.env,
-            "PATH": os.pathsep.join(dict.fromkeys([*path, "/usr/local/bin", "/usr/bin", "/bin"])),
-            "HOME": str(HOME),
-            "USER": "agent",
-            "LANG": "C.UTF-8",
-            "TMPDIR": "/tmp",  # noqa: S108 inside
-            **walls.env,
-        }
+        env = {**env_inside(toolchain), **walls.env}
         grow = walls.tree.upper if isinstance(walls.tree, Overlay) else walls.tree.source
         return Command(
             argv=(*flags, *_bounded(argv, walls.limits)), env=env, cwd=Path("/"), limits=walls.limits, grow=grow

@@ -8,6 +8,7 @@ from luminaguard.host.detached import Command
 from luminaguard.model.faults import HostFault
 from luminaguard.model.isolation import Isolation
 from luminaguard.sandboxes.base import Mount, Overlay, Walls
+from luminaguard.sandboxes.doorway import open_door
 
 
 class NoWalls:
@@ -30,8 +31,9 @@ class NoWalls:
                 "an overlay needs a sandbox that mounts it", hint="use workspaces that are checked out in full"
             )
         lies_at = {str(mount.at): str(self.seen_at(mount)) for mount in walls.mounts}
+        found = [lies_at.get(word, word) for word in argv]
         return Command(
-            argv=_found([lies_at.get(word, word) for word in argv]),
+            argv=_found(found) if walls.gateway is None else open_door(found, walls.gateway),
             # What points git at the repository that we were started in would make the agent work there.
             env={**{name: value for name, value in os.environ.items() if not name.startswith("GIT_")}, **walls.env},
             cwd=walls.tree.source,

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from luminaguard.host.inside import HOME
+
 SYSTEM = tuple(map(Path, ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt")))
 STORES = (Path("/nix/store"), Path("/gnu/store"))
 NEVER = tuple(map(Path, ("/proc", "/sys", "/dev", "/mnt", "/media", "/boot", "/etc", "/run/user")))
@@ -71,6 +73,19 @@ def toolchain_of(env: Mapping[str, str], *, system: tuple[Path, ...] = (*SYSTEM,
     if pyenv is not None and (pyenv / "versions").is_dir():
         told.setdefault("PYENV_ROOT", str(pyenv))
     return Toolchain(shown=tuple(_mounts(search.shown)), path=path, env=told)
+
+
+def env_inside(toolchain: Toolchain) -> dict[str, str]:
+    """Give the variables that every program behind walls has."""
+    path = [str(folder) for folder in toolchain.path]
+    return {
+        **toolchain.env,
+        "PATH": os.pathsep.join(dict.fromkeys([*path, "/usr/local/bin", "/usr/bin", "/bin"])),
+        "HOME": str(HOME),
+        "USER": "agent",
+        "LANG": "C.UTF-8",
+        "TMPDIR": "/tmp",  # noqa: S108 inside
+    }
 
 
 @functools.cache

@@ -1,7 +1,8 @@
-"""The guest agent's program: built on first use from the source beside us, and kept by what it was built from.
+r"""The guest agent's program: built on first use from the source beside us, and kept by what it was built from.
 
 By hand, the same on every machine, for a guest of either architecture:
-    python -m ziglang cc -target x86_64-linux-musl -Os -static -s -o agent agent.c system.c groups.c trees.c
+    python -m ziglang cc -target x86_64-linux-musl -Os -static -s -o agent agent.c bound.c channel.c doors.c groups.c \
+        inside.c mux.c programs.c system.c trees.c
 """
 
 import functools
@@ -20,7 +21,9 @@ from luminaguard.vm.kernel import machine
 from luminaguard.vm.places import cache_folder
 
 HERE = Path(__file__).parent / "guest"
-SOURCES = ("agent.c", "system.c", "groups.c", "trees.c")
+SOURCES = (
+    "agent.c", "bound.c", "channel.c", "doors.c", "groups.c", "inside.c", "mux.c", "programs.c", "system.c", "trees.c",
+)  # fmt: skip
 FLAGS = ("-Os", "-static", "-s")
 BUILD_WITHIN_S = 600.0
 HINT = "install a C compiler (gcc and libc6-dev, or musl-tools), or: pip install ziglang"
@@ -35,7 +38,8 @@ def sources_digest() -> str:
     return digest.hexdigest()
 
 
-def _compilers(arch: str) -> Iterator[tuple[str, ...]]:
+def compilers(arch: str) -> Iterator[tuple[str, ...]]:
+    """Give the commands that may build programs for Linux on `arch`, the best first."""
     # The system's compiler first: it takes a second, zig's first build takes minutes.
     if platform.system() == "Linux" and arch == machine():
         yield from ((found,) for name in ("musl-gcc", "gcc", "cc", "clang") if (found := shutil.which(name)))
@@ -45,7 +49,7 @@ def _compilers(arch: str) -> Iterator[tuple[str, ...]]:
 
 def missing_agent() -> str | None:
     """Say why the agent cannot be had here, or None."""
-    if _cached(machine()).exists() or next(_compilers(machine()), None):
+    if _cached(machine()).exists() or next(compilers(machine()), None):
         return None
     return f"there is no C compiler to build the guest agent with: {HINT}"
 
@@ -64,7 +68,7 @@ def agent_binary(arch: str | None = None) -> Path:
     if target.exists():
         return target
     problems = []
-    for compiler in _compilers(arch or machine()):
+    for compiler in compilers(arch or machine()):
         if (problem := _build(compiler, target)) is None:
             return target
         problems.append(f"{compiler[0]}: {problem}")

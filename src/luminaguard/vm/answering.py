@@ -15,7 +15,7 @@ import anyio
 
 from luminaguard.model.faults import UserFault
 from luminaguard.vm.agent_binary import agent_binary
-from luminaguard.vm.base import Channel, Disk, Execution, Result, SpawnedFrom, VmConfig
+from luminaguard.vm.base import Channel, Disk, Execution, Forward, Result, SpawnedFrom, VmConfig
 from luminaguard.vm.guest_vm import GREETING_WITHIN_S, linked
 from luminaguard.vm.initrd import initrd
 from luminaguard.vm.kernel import write_whole
@@ -25,6 +25,8 @@ from luminaguard.vm.running import Place
 
 AGENT_PORT = 5000
 """The vsock port that the guest agent listens on; on the host, the channels have the ones after it."""
+MUX_PORT = AGENT_PORT - 1
+"""The one that it listens on for what goes through forwards."""
 ROOT = "root"
 FAREWELL_S = 1.0
 
@@ -63,8 +65,11 @@ class GuestSide(Protocol):
     async def refresh(self) -> None:
         """Give the guest fresh entropy and the right time."""
 
+    async def forward(self, forwards: Sequence[Forward], connect: Callable[[], Awaitable[socket.socket]]) -> None:
+        """Let ports of its loopback lead to sockets here; `connect` calls its `MUX_PORT`."""
+
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
 
 
 Attach = Callable[[socket.socket, Mapping[str, str]], Awaitable[GuestSide]]
@@ -156,14 +161,19 @@ class Instance:
         await self.stop()
 
 
-async def settle(guest: GuestSide, config: VmConfig) -> None:
-    """Give a guest that has just booted, and has only its agent so far, its root and its disks."""
+async def settle(guest: GuestSide, config: VmConfig, connect: Callable[[], Awaitable[socket.socket]]) -> None:
+    """Give a guest that has just booted, and has only its agent so far, its root, its disks and its way out.
+
+    `connect` calls the guest's `MUX_PORT`.
+    """
     if config.root is not None:
         await guest.enter_root(device_of(config, ROOT), "erofs")
     for name, disk in disks_of(config).items():
         if name != ROOT and disk.mount_at is not None:
             device = device_of(config, name)
             await guest.mount(device, disk.mount_at, disk.filesystem, writable=disk.writable)
+    if config.forwards:
+        await guest.forward(config.forwards, connect)
 
 
 def disks_of(config: VmConfig) -> dict[str, Disk]:

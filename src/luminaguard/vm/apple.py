@@ -38,6 +38,7 @@ from luminaguard.vm.answering import (
 from luminaguard.vm.apple_config import Files, codesign_command, entitlements, helper_spec, vfkit_command
 from luminaguard.vm.base import Abilities, VmConfig
 from luminaguard.vm.minded import start, while_it_runs
+from luminaguard.vm.mux import checked
 from luminaguard.vm.places import cache_folder
 from luminaguard.vm.running import Place
 
@@ -81,6 +82,7 @@ class Apple:
     async def spawn(self, config: VmConfig) -> Instance:
         """Boot a guest and wait for its first answer."""
         since = time.monotonic()
+        checked(config.forwards)
         if why := await self.missing():
             raise HostFault(why)
         kernel = fitting_kernel(config.kernel or self.kernel)
@@ -89,7 +91,8 @@ class Apple:
         folder = Path(tempfile.mkdtemp(prefix="lg-"))
         try:
             disks = await self._disks(config, folder)
-            files = Files(kernel=kernel, initrd=initrd, agent_socket=folder / "agent.sock", disks=disks)
+            sockets = {"agent_socket": folder / "agent.sock", "mux_socket": folder / "mux.sock"}
+            files = Files(kernel=kernel, initrd=initrd, disks=disks, **sockets)
             command = await anyio.to_thread.run_sync(self._command, config, files)
             env = helper_environment()
             minded = await start(command, folder=folder, life_s=config.deadline_s, cwd=folder, env=env)
@@ -102,7 +105,7 @@ class Apple:
         async def answer() -> GuestSide:
             variables = {**config.environment, **channel_variables(config.channels)}
             guest = await self.attach(await greeted(files.agent_socket), variables)
-            await settle(guest, config)
+            await settle(guest, config, lambda: greeted(files.mux_socket))
             return guest
 
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Json
-from luminaguard.vm.answering import AGENT_PORT, disks_of, port_of
+from luminaguard.vm.answering import AGENT_PORT, MUX_PORT, disks_of, port_of
 from luminaguard.vm.base import VmConfig
 
 ENTITLEMENT = "com.apple.security.virtualization"
@@ -19,11 +19,12 @@ COMMAND_LINE = f"console=hvc0 quiet panic=-1 luminaguard.channel=vsock:{AGENT_PO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """Where a guest's files are: what it boots, and the socket that leads to its agent."""
+    """Where a guest's files are: what it boots, and the sockets that lead to its agent and to its way out."""
 
     kernel: Path
     initrd: Path
     agent_socket: Path
+    mux_socket: Path
     disks: dict[str, Path]
 
 
@@ -37,7 +38,7 @@ def vfkit_command(vfkit: Path, config: VmConfig, files: Files) -> tuple[str, ...
     devices = [
         "virtio-rng",
         *(f"virtio-blk,path={_plain(files.disks[name])}" for name in disks_of(config)),
-        f"virtio-vsock,port={AGENT_PORT},socketURL={_plain(files.agent_socket)},connect",
+        *(f"virtio-vsock,port={port},socketURL={_plain(path)},connect" for port, path in _inward(config, files)),
         *(
             f"virtio-vsock,port={port_of(number)},socketURL={_plain(channel.socket)},listen"
             for number, channel in enumerate(config.channels)
@@ -62,12 +63,17 @@ def helper_spec(config: VmConfig, files: Files) -> dict[str, Json]:
             {"path": str(files.disks[name]), "is_read_only": not disk.writable}
             for name, disk in disks_of(config).items()
         ],
-        "agent_port": AGENT_PORT,
-        "agent_socket": str(files.agent_socket),
+        "inward": [{"port": port, "socket": str(path)} for port, path in _inward(config, files)],
         "channels": [
             {"port": port_of(number), "socket": str(channel.socket)} for number, channel in enumerate(config.channels)
         ],
     }
+
+
+def _inward(config: VmConfig, files: Files) -> tuple[tuple[int, Path], ...]:
+    """Give the ports of the guest that are called from here."""
+    agent = (AGENT_PORT, files.agent_socket)
+    return (agent, (MUX_PORT, files.mux_socket)) if config.forwards else (agent,)
 
 
 def entitlements() -> bytes:

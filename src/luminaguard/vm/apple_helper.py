@@ -1,7 +1,8 @@
 """The process that is a virtual machine of Virtualization.framework: run as a script by a signed Python on macOS.
 
-`python apple_helper.py SPEC`, where SPEC is the JSON of `apple_config.helper_spec`. It listens on the agent's socket
-and leads each connection to the guest's port, and each of the guest's connections to the channel's socket. It ends when
+`python apple_helper.py SPEC`, where SPEC is the JSON of `apple_config.helper_spec`. It listens on the sockets of the
+agent and of the way out and leads each connection to the guest's port, and each of the guest's connections to the
+channel's socket. It ends when
 the guest ends; its parent kills it otherwise. What goes wrong stands on its standard error.
 
 All calls go to the main queue, which the main thread's run loop serves; sockets are copied by threads.
@@ -40,7 +41,7 @@ class Drive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """A port of the host that the guest may call, and the socket that it leads to."""
+    """A port of the host that the guest may call, or of the guest that the host may, and the socket for it."""
 
     port: int
     socket: str
@@ -56,8 +57,7 @@ class Spec:
     cpus: int
     memory_bytes: int
     disks: tuple[Drive, ...]
-    agent_port: int
-    agent_socket: str
+    inward: tuple[Door, ...]
     channels: tuple[Door, ...]
 
 
@@ -65,8 +65,8 @@ def parsed(text: str) -> Spec:
     """Read a spec; an unknown or missing key is a bug and raises TypeError."""
     found = json.loads(text)
     disks = tuple(Drive(**disk) for disk in found.pop("disks"))
-    channels = tuple(Door(**door) for door in found.pop("channels"))
-    return Spec(disks=disks, channels=channels, **found)
+    channels, inward = (tuple(Door(**door) for door in found.pop(name)) for name in ("channels", "inward"))
+    return Spec(disks=disks, channels=channels, inward=inward, **found)
 
 
 def copy_both_ways(one: socket.socket, other: socket.socket) -> None:
@@ -138,8 +138,8 @@ def _own(connection: Any) -> socket.socket:
     return socket.socket(fileno=os.dup(connection.fileDescriptor()))
 
 
-def serve_agent(spec: Spec, device: Any, listener: socket.socket) -> None:
-    """Lead every connection to the agent's port of the guest; one that finds no listener there is closed."""
+def serve_guest(port: int, device: Any, listener: socket.socket) -> None:
+    """Lead every connection to a port of the guest; one that finds no listener there is closed."""
     while True:
         here, _ = listener.accept()
 
@@ -150,9 +150,17 @@ def serve_agent(spec: Spec, device: Any, listener: socket.socket) -> None:
             copy_both_ways(here, _own(connection))
 
         def connect(answered: Callable[[Any, Any], None] = answered) -> None:
-            device.connectToPort_completionHandler_(spec.agent_port, answered)
+            device.connectToPort_completionHandler_(port, answered)
 
         _on_main(connect)
+
+
+def listener_at(path: str) -> socket.socket:
+    """Listen at a path."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    return listener
 
 
 def open_doors(device: Any, channels: Sequence[Door]) -> list[Any]:
@@ -206,9 +214,7 @@ def main(arguments: Sequence[str]) -> int:
     except RuntimeError as exc:
         sys.stderr.write(f"{exc}\n")
         return EXIT_REFUSED
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(spec.agent_socket)
-    listener.listen()
+    listeners = {door.port: listener_at(door.socket) for door in spec.inward}
     kept: list[Any] = []
 
     def started(error: Any) -> None:
@@ -217,7 +223,8 @@ def main(arguments: Sequence[str]) -> int:
             os._exit(EXIT_REFUSED)
         device = machine.socketDevices()[0]
         kept.extend((device, *open_doors(device, spec.channels)))
-        threading.Thread(target=serve_agent, args=(spec, device, listener), daemon=True).start()
+        for port, listener in listeners.items():
+            threading.Thread(target=serve_guest, args=(port, device, listener), daemon=True).start()
 
     _on_main(lambda: machine.startWithCompletionHandler_(started))
     loop = foundation.NSRunLoop.currentRunLoop()

@@ -15,12 +15,21 @@ SpawnedFrom = Literal["pool", "snapshot", "boot"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A file of this machine as a block device in the guest; `mount_at` None leaves it unmounted."""
+    """A file of this machine as a block device in the guest; `mount_at` None leaves it unmounted.
+
+    `varies`: other guests of the same snapshot have another file of the same size in its place.
+    """
 
     path: Path
     writable: bool = False
     mount_at: str | None = None
     filesystem: str = "erofs"
+    varies: bool = False
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is mounted in each guest by itself: what it holds is no part of a snapshot."""
+        return self.writable or self.varies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +42,14 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
-    """A TCP port of the guest's own loopback that leads to the Unix socket `socket` here: a guest's one way out."""
+    """A TCP port of the guest's own loopback that leads to the Unix socket `socket` here: a guest's one way out.
+
+    `patience_s`: so long a connection waits for somebody to listen there, before it is reset.
+    """
 
     port: int
     socket: Path
+    patience_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +58,9 @@ class VmConfig:
 
     `kernel` None is the pinned one. `root` is a read-only image whose content becomes the guest's root, with a writable
     layer in memory over it; None leaves only the guest agent and an empty root. `environment` is that of every program
-    started in it. `deadline_s` bounds the guest's whole life; it is killed then.
+    started in it. `deadline_s` bounds the guest's whole life; it is killed then. `movable` gives it memory that can
+    pass from one process to another: it moves within this machine in milliseconds, where others are copied as they
+    move. For that it shares no memory with guests of its kind.
     """
 
     kernel: Path | None = None
@@ -58,6 +73,7 @@ class VmConfig:
     environment: Mapping[str, str] = field(default_factory=dict)
     deadline_s: float = 3600.0
     boot_timeout_s: float = 30.0
+    movable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +213,34 @@ class Snapshotting(Hypervisor, Protocol):
 
 
 class Migrating(Hypervisor, Protocol):
-    """A hypervisor that moves a running guest to another process, on this host or another."""
+    """A hypervisor that moves a running guest to another process on this machine."""
 
     async def migrate(self, instance: VmInstance, *, to: str) -> VmInstance:
         """Move the guest; the programs in it go on. Returns it where it lives now."""
+
+
+class Receiver(Protocol):
+    """A place where one guest from another host may arrive. `async with` it, or `aclose` it."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as HOST:PORT."""
+
+    async def arrived(self) -> VmInstance:
+        """Wait until the guest lives here. Whoever is refused or fails leaves it waiting for another."""
+
+    async def aclose(self) -> None:
+        """Listen no more. A second call does nothing."""
+
+
+class Sending(Hypervisor, Protocol):
+    """A hypervisor that moves a running guest to another host. Nobody between the two can read or change it."""
+
+    async def receive(self, config: VmConfig, *, listen: str, key: bytes) -> Receiver:
+        """Listen at HOST:PORT, port 0 for any, for a guest of this configuration from a sender with the same key."""
+
+    async def send(self, instance: VmInstance, *, to: str, key: bytes) -> None:
+        """Move the guest to the receiver at HOST:PORT, and end it here when it lives there; else it goes on here.
+
+        The programs in it go on. Those who follow them here hear a fault.
+        """

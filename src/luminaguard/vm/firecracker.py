@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from luminaguard.model.faults import Fault, HostFault, UserFault
 from luminaguard.vm.agent_binary import missing_agent
 from luminaguard.vm.answering import (
     AGENT_PORT,
+    MUX_PORT,
     Attach,
     GuestSide,
     Instance,
@@ -40,6 +41,7 @@ from luminaguard.vm.firecracker_api import (
     KERNEL,
     MEMORY,
     STATE,
+    VSOCK_SOCKET,
     Api,
     Call,
     boot_calls,
@@ -50,6 +52,7 @@ from luminaguard.vm.firecracker_jail import Home, Programs
 from luminaguard.vm.kernel import kernel_for, missing_kernel
 from luminaguard.vm.kvm_probe import kvm_missing
 from luminaguard.vm.minded import start, while_it_runs
+from luminaguard.vm.mux import checked
 from luminaguard.vm.running import Place
 
 OLDEST = (1, 7)
@@ -69,6 +72,12 @@ class FirecrackerSnapshot:
     def remove(self) -> None:
         """Remove it; guests that began from it keep what they have mapped."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _seal(path: Path) -> None:
+    # The user inside the jail made it. A clone that broke out would be that user too, and could write to what it owns.
+    os.chown(path, os.getuid(), os.getgid())
+    path.chmod(0o444)
 
 
 def _kernel(chosen: Path | None) -> Path:
@@ -108,11 +117,12 @@ class Firecracker:
     async def spawn(self, config: VmConfig) -> Instance:
         """Boot a guest and wait for its first answer."""
         calls = boot_calls(config)
+        checked(config.forwards)
         kernel = await anyio.to_thread.run_sync(self.kernel, config.kernel)
         files = {KERNEL: kernel, INITRD: await anyio.to_thread.run_sync(self.initrd)}
         begun = await self._begin(config, files, calls, spawned_from="boot")
         try:
-            work = functools.partial(settle, begun.guest, config)
+            work = functools.partial(settle, begun.guest, config, _way_out(begun))
             await while_it_runs(begun.minded, work, what="the guest", within_s=config.boot_timeout_s)
         except BaseException:
             await begun.stop()
@@ -134,7 +144,7 @@ class Firecracker:
             await Api(socket_path=instance.socket_path).send(freeze_calls())
             for name in (STATE, MEMORY):
                 await anyio.to_thread.run_sync(shutil.move, instance.socket_path.parent / name, folder / name)
-                (folder / name).chmod(0o444)
+                _seal(folder / name)
         except BaseException:
             shutil.rmtree(folder)
             raise
@@ -147,9 +157,15 @@ class Firecracker:
         assert isinstance(snapshot, FirecrackerSnapshot), "a snapshot of this driver"
         files = {name: snapshot.folder / name for name in (STATE, MEMORY)}
         begun = await self._begin(snapshot.config, files, restore_calls(), spawned_from="snapshot")
+
+        async def refresh() -> None:
+            await begun.guest.refresh()
+            if snapshot.config.forwards:
+                await begun.guest.forward(snapshot.config.forwards, _way_out(begun))
+
         try:
             within_s = snapshot.config.boot_timeout_s
-            await while_it_runs(begun.minded, begun.guest.refresh, what="the guest", within_s=within_s)
+            await while_it_runs(begun.minded, refresh, what="the guest", within_s=within_s)
         except BaseException:
             await begun.stop()
             raise
@@ -209,7 +225,7 @@ def found_programs() -> Programs:
     """Find Firecracker on PATH, and its jailer where we are root, for only root can build a jail.
 
     Raises:
-        HostFault: there is no Firecracker.
+        HostFault: there is no Firecracker, or it has a name that its jailer does not take.
     """
     firecracker, jailer = shutil.which("firecracker"), shutil.which("jailer")
     if firecracker is None:
@@ -217,9 +233,15 @@ def found_programs() -> Programs:
             "there is no program firecracker",
             hint="put a release from github.com/firecracker-microvm/firecracker on PATH",
         )
-    is_jailed = jailer is not None and os.getuid() == 0
-    # The jailer copies the program by the name it has, which must contain 'firecracker': a link's target may not.
-    return Programs(firecracker=Path(firecracker), jailer=Path(jailer) if jailer and is_jailed else None)
+    if jailer is None or os.getuid() != 0:
+        return Programs(firecracker=Path(firecracker))
+    program = Path(firecracker).resolve()
+    if "firecracker" not in program.name:
+        raise HostFault(
+            f"the jailer runs no program named '{program.name}', which {firecracker} leads to",
+            hint="let the name contain 'firecracker'",
+        )
+    return Programs(firecracker=program, jailer=Path(jailer))
 
 
 def too_old(said: bytes) -> str | None:
@@ -258,6 +280,10 @@ async def connected(vsock: Path, *, port: int) -> socket.socket:
         if answer:
             raise HostFault(f"{vsock} answers {answer!r} where Firecracker says 'OK' and a port")
         await anyio.sleep(LOOK_AGAIN_S)  # nobody listens in the guest yet
+
+
+def _way_out(instance: Instance) -> Callable[[], Awaitable[socket.socket]]:
+    return functools.partial(connected, instance.socket_path.with_name(VSOCK_SOCKET), port=MUX_PORT)
 
 
 async def _line(connection: socket.socket) -> bytes:

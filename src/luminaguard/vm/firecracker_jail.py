@@ -44,7 +44,8 @@ class Home:
         """The folder that Firecracker runs in."""
         if self.programs.jailer is None:
             return self.base
-        return self.base / self.programs.firecracker.name / self.id / "root"
+        # The jailer follows links, and goes by the name at their end.
+        return self.base / self.programs.firecracker.resolve().name / self.id / "root"
 
     @property
     def api_socket(self) -> Path:

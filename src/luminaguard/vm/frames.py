@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Generic, TypeVar
 
 from luminaguard.model.faults import UserFault
 
@@ -19,6 +20,11 @@ WINDOW_BYTES = 1 << 20
 INPUT_BYTES = 1 << 18
 WORDS = 4096
 ENTROPY_BYTES = 32
+STREAMS = 128
+STREAM_WINDOW_BYTES = 1 << 18
+STREAM_BLOCK_BYTES = (1 << 15) - HEAD.size
+FORWARDS = 16
+TOKEN_BYTES = 16
 
 
 class Say(IntEnum):
@@ -36,6 +42,9 @@ class Say(IntEnum):
     ROOT = ord("R")
     REFRESH = ord("T")
     FREEZE = ord("Z")
+    LISTEN = ord("L")
+    ADOPT = ord("D")
+    WATCH = ord("W")
     OFF = ord("Q")
 
 
@@ -52,6 +61,16 @@ class Told(IntEnum):
     BYE = ord("b")
 
 
+class Flow(IntEnum):
+    """What both say of a TCP stream, on the second channel. `guest/mux.h` is the other side."""
+
+    OPEN = ord("O")
+    DATA = ord("D")
+    TAKEN = ord("A")
+    END = ord("E")
+    RESET = ord("X")
+
+
 SIZES: Mapping[Told, tuple[int, int]] = {
     Told.HELLO: (4, 4),
     Told.PONG: (0, BLOCK_BYTES),
@@ -63,13 +82,23 @@ SIZES: Mapping[Told, tuple[int, int]] = {
     Told.BYE: (0, BLOCK_BYTES),
 }
 """Type -> the least and the most bytes of its payload."""
+FLOW_SIZES: Mapping[Flow, tuple[int, int]] = {
+    Flow.OPEN: (2, 2),
+    Flow.DATA: (1, STREAM_BLOCK_BYTES),
+    Flow.TAKEN: (4, 4),
+    Flow.END: (0, 0),
+    Flow.RESET: (0, 0),
+}
+"""The same of what the guest says of a stream."""
+
+Kind = TypeVar("Kind", bound=IntEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Generic[Kind]):
     """One thing that the agent said. Positional, for speed: the agent sends thousands a second."""
 
-    type: Told
+    type: Kind
     id: int
     payload: bytes
 
@@ -83,13 +112,15 @@ class MalformedFrame(ValueError):  # noqa: N818 what it is, not that it is an er
     """The bytes are no frame: nothing after them can be understood."""
 
 
-class Frames:
+class Frames(Generic[Kind]):
     """Takes the agent's bytes apart, however they are cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Mapping[Kind, tuple[int, int]]) -> None:
+        """Take the types that there are, each with the least and the most bytes of its payload."""
         self._bytes = bytearray()
+        self._kinds = {int(kind): (kind, *limits) for kind, limits in sizes.items()}
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[Frame[Kind]]:
         """Give the frames that are whole now.
 
         Raises:
@@ -104,21 +135,21 @@ class Frames:
         finally:
             del self._bytes[:at]
 
-    def _frame_at(self, at: int) -> Frame | None:
+    def _frame_at(self, at: int) -> Frame[Kind] | None:
         if len(self._bytes) - at < HEAD.size:
             return None
-        size, kind, name = HEAD.unpack_from(self._bytes, at)
+        size, number, name = HEAD.unpack_from(self._bytes, at)
         length = size - (HEAD.size - 4)
-        least, most = SIZES.get(kind, (0, -1))
-        if not least <= length <= most:
-            raise MalformedFrame(f"a frame of type {kind} and size {size}")
+        known = self._kinds.get(number)
+        if known is None or not known[1] <= length <= known[2]:
+            raise MalformedFrame(f"a frame of type {number} and size {size}")
         begin = at + HEAD.size
         if len(self._bytes) < begin + length:
             return None
-        return Frame(Told(kind), name, bytes(self._bytes[begin : begin + length]))
+        return Frame(known[0], name, bytes(self._bytes[begin : begin + length]))
 
 
-def frame(what: Say, name: int = 0, payload: bytes = b"") -> bytes:
+def frame(what: Say | Flow, name: int = 0, payload: bytes = b"") -> bytes:
     """Give a frame's bytes."""
     return HEAD.pack(len(payload) + HEAD.size - 4, what, name) + payload
 
@@ -163,3 +194,9 @@ def refresh_payload(*, time_ns: int, entropy: bytes) -> bytes:
     """Give the payload of REFRESH."""
     assert len(entropy) == ENTROPY_BYTES
     return struct.pack("<qq", *divmod(time_ns, 10**9)) + entropy
+
+
+def listen_payload(token: bytes, ports: Sequence[int]) -> bytes:
+    """Give the payload of LISTEN."""
+    assert len(token) == TOKEN_BYTES
+    return token + struct.pack(f"<{len(ports)}H", *ports)

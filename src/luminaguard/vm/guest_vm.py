@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -11,17 +12,20 @@ import anyio.to_thread
 from anyio.abc import ByteStream, SocketAttribute
 
 from luminaguard.model.faults import HostFault, Transient, UserFault
-from luminaguard.vm.base import Result
-from luminaguard.vm.frames import Frame, Say, exec_payload, mount_payload, words
+from luminaguard.vm.base import Forward, Result
+from luminaguard.vm.frames import Frame, Say, Told, exec_payload, listen_payload, mount_payload, words
 from luminaguard.vm.link import Link, Running
+from luminaguard.vm.mux import Mux, muxed
 from luminaguard.vm.trees import HostileTree, Unpacker, records_of
 
 OUTPUT_BYTES = 256 << 20
+COMPLAINT_BYTES = 1000
 COPY_WITHIN_S = 3600.0
 GREETING_WITHIN_S = 30.0
 MS_RDONLY = 1
 AGENT_ITSELF = "/proc/self/exe"
 WARM_WITHIN_S = 30.0
+WATCH_S = 0.2
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
@@ -32,6 +36,7 @@ class Guest:
         """Take an open link, and the environment of every program."""
         self.link = link
         self._environment = {**ENVIRONMENT, **environment}
+        self._mux: Mux | None = None
 
     @contextlib.asynccontextmanager
     async def start(
@@ -116,8 +121,9 @@ class Guest:
         except TimeoutError:
             raise Transient(f"{source} was not here after {COPY_WITHIN_S:g} s") from None
         finally:
-            unpacker.close()
             running.abandon()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(unpacker.close)
 
     async def enter_root(self, device: str, filesystem: str) -> None:
         """Make a block device the root, with a writable layer in memory over it."""
@@ -129,6 +135,27 @@ class Guest:
         payload = mount_payload(device, _absolute(target), filesystem=filesystem, flags=flags)
         await self._done(Say.MOUNT, payload, f"{device} cannot be mounted at {target} as {filesystem}")
 
+    async def listen(self, token: bytes, ports: Sequence[int]) -> None:
+        """Let these ports of its loopback, and no others, lead to the second channel.
+
+        It opens with the token there, each time: what was said before on that channel concerns nobody any more.
+
+        Raises:
+            UserFault: a program in the guest has one of the ports.
+            HostFault: it has no second channel, or is gone.
+        """
+        answer = await self.link.ask(Say.LISTEN, listen_payload(token, ports))
+        if answer.number == errno.EADDRINUSE:
+            raise UserFault(f"a program in the guest has one of the ports {list(ports)}", hint="forward another port")
+        if answer.number:
+            raise HostFault(f"the guest cannot listen on the ports {list(ports)} (errno {answer.number})")
+
+    async def forward(self, forwards: Sequence[Forward], connect: Callable[[], Awaitable[socket.socket]]) -> None:
+        """Let ports of its loopback lead to sockets here; `connect` calls it for the second channel once it listens."""
+        mux = self._mux = Mux(self.link.end)
+        await self.listen(mux.open(forwards), [forward.port for forward in forwards])
+        await muxed(await connect(), mux)
+
     async def freeze(self, *, is_frozen: bool) -> None:
         """Stop all programs, or let them go on."""
         await self._done(Say.FREEZE, bytes([is_frozen]), "the guest's programs cannot be stopped")
@@ -137,7 +164,7 @@ class Guest:
         """Give it the right time and entropy of its own."""
         await self.refreshed(self.link.refresh())
 
-    async def refreshed(self, future: "asyncio.Future[Frame]") -> None:
+    async def refreshed(self, future: "asyncio.Future[Frame[Told]]") -> None:
         """Wait for the answer to a refresh that was said ahead."""
         answer = await self.link.answer(future)
         if answer.number:
@@ -150,8 +177,19 @@ class Guest:
         """
         await self.exec([AGENT_ITSELF], timeout_s=WARM_WITHIN_S)
 
+    async def watch(self) -> None:
+        """Let the agent wait for our next word without sleeping: a guest frozen so is awake when it is restored.
+
+        Programs are not served until that word. Some time passes in it: what the kernel put off while nothing ran is
+        done then once, and not in each clone.
+        """
+        await self._done(Say.WATCH, b"", "the agent cannot stay awake")
+        await anyio.sleep(WATCH_S)
+
     async def aclose(self) -> None:
-        """Close the link."""
+        """Close the link, and cut what goes through forwards."""
+        if self._mux is not None:
+            self._mux.close()
         self.link.end(HostFault("the guest was stopped"))
 
     async def _done(self, what: Say, payload: bytes, problem: str) -> None:
@@ -185,10 +223,10 @@ async def _unpacked(running: Running, unpacker: Unpacker) -> bytes:
     await running.close_input()
     async for chunk in running:
         if chunk.stream == "err":
-            complaint += chunk.data[:1000]
+            complaint += chunk.data[: COMPLAINT_BYTES - len(complaint)]
         else:
             await anyio.to_thread.run_sync(unpacker.feed, chunk.data)
-    return bytes(complaint[:1000])
+    return bytes(complaint)
 
 
 def _expect(result: Result, problem: str) -> None:

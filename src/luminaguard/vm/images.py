@@ -8,16 +8,18 @@ place by renaming, and the first record of a content wins.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from luminaguard.host.inside import CERTIFICATES, COPIED, WRITTEN
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import HostFault, Transient, UserFault
 from luminaguard.vm.images_tar import size_of, unpack
@@ -27,35 +29,9 @@ from luminaguard.vm.places import cache_folder
 
 SYSTEM = tuple(map(Path, ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt")))
 EMPTY = ("dev", "etc", "home", "mnt", "proc", "root", "run", "sys", "tmp", "var/tmp")
-ETC = (
-    "alternatives",
-    "ca-certificates.conf",
-    "crypto-policies",
-    "java*",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "localtime",
-    "magic",
-    "mime.types",
-    "perl",
-    "pki/ca-trust/extracted",
-    "pki/tls/certs",
-    "protocols",
-    "python3*",
-    "services",
-    "ssl/certs",
-    "ssl/openssl.cnf",
-    "timezone",
-)
-"""What of /etc goes into a toolchain image: nothing in it is anybody's secret."""
-WRITTEN: Mapping[str, str] = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "etc/group": "root:x:0:\nnogroup:x:65534:\n",
-    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
-    "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
-    "etc/resolv.conf": "",
-}
+ETC = (*COPIED, *CERTIFICATES, "ca-certificates.conf")
+"""What of /etc goes into a toolchain image."""
+IN_ETC = {f"etc/{name}": text for name, text in WRITTEN.items()}
 """Files of a toolchain image that are ours."""
 ONE_UUID = "6c756d69-6e61-4775-a172-646d61676531"
 """The same for every image, so that the same content gives the same bytes."""
@@ -127,7 +103,8 @@ def build_from_toolchain(
     folders: Sequence[Path] = (),
     system: Sequence[Path] = SYSTEM,
     etc: Sequence[str] = ETC,
-    written: Mapping[str, str] = WRITTEN,
+    written: Mapping[str, str] = IN_ETC,
+    without: Collection[str] = (),
     bwrap: Path | None = None,
 ) -> Image:
     """Make an image of this machine's programs at the same paths as here, or find the one of the same content.
@@ -140,6 +117,7 @@ def build_from_toolchain(
         system: the system's folders; one that is a link stays one, one that is not there is passed over.
         etc: patterns below /etc.
         written: path in the image -> text.
+        without: paths in the image that stay out, with all below them.
         bwrap: the program that puts the folders together without copying them; one that works here if None.
 
     Raises:
@@ -155,7 +133,7 @@ def build_from_toolchain(
         def command(image: Path, tree: Tree) -> tuple[str, ...]:
             return (*_bound(_bwrap(bwrap), scratch, root, laid_out), *_mkfs(image, root, tree))
 
-        return builder.build(parts, is_strict=False, command=command)
+        return builder.build(parts, is_strict=False, without=frozenset(without), command=command)
 
 
 def images(cache: Path) -> tuple[Image, ...]:
@@ -188,10 +166,18 @@ class _Builder:
     cache: Path
     source: str
 
-    def build(self, parts: Sequence[Part], *, is_strict: bool, command: Callable[[Path, Tree], Sequence[str]]) -> Image:
+    def build(
+        self,
+        parts: Sequence[Part],
+        *,
+        is_strict: bool,
+        command: Callable[[Path, Tree], Sequence[str]],
+        without: Collection[str] = (),
+    ) -> Image:
         self._must_not_hold_itself(parts)
+        look = functools.partial(tree_of, parts, is_strict=is_strict, without=without)
         with self._quiet():
-            tree = tree_of(parts, is_strict=is_strict)
+            tree = look()
             stamp = stamp_of(tree)
             if known := self._by_stamp(stamp):
                 return known
@@ -200,7 +186,7 @@ class _Builder:
             _must_fit(bytes_of(tree), self.cache)
             key = key_of(tree)
             image = self._by_key(key) or self._make(key, tree, command)
-            if stamp_of(tree_of(parts, is_strict=is_strict)) != stamp:
+            if stamp_of(look()) != stamp:
                 raise self._changed()
         self._remember(stamp, key)
         return image

@@ -1,10 +1,13 @@
 """Unpacking a tarball that a stranger may have made: nothing is written or read outside of the folder it goes into."""
 
+import contextlib
 import lzma
+import math
 import os
 import shutil
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -12,7 +15,69 @@ from typing import IO
 from luminaguard.model.faults import UserFault
 
 MOST_MEMBERS = 2_000_000
-BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+MOST_HEADER_BYTES = 1 << 20
+MOST_PATH_BYTES = 3000
+MOST_NAME_BYTES = 255
+MOST_TIME_S = 1 << 32
+BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError, RecursionError)
+"""What the standard library raises at a tarball that is broken on purpose, besides OSError without a number."""
+HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+"""Members that say something about the next one. The standard library reads each into memory as a whole."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header fits into memory."""
+
+    __slots__ = ()
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in HEADERS and found.size > MOST_HEADER_BYTES):
+            raise tarfile.ReadError(f"a header of {found.size} bytes")
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse file; make it with `tar -cf` without -S")
+        return found
+
+
+def _members(tarball: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Give the members one by one; none is remembered."""
+    with _whole(tarball), tarfile.open(tarball, tarinfo=_Member) as tar:
+        count = 0
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # or many members fill the memory
+            count += 1
+            if count > MOST_MEMBERS:
+                raise UserFault(f"{tarball} has more than {MOST_MEMBERS} members", hint="is it a root file system?")
+            if member.size < 0 or any(key.startswith("GNU.sparse") for key in member.pax_headers):
+                raise tarfile.ReadError("a sparse file, or one of a size that cannot be")
+            yield tar, member
+
+
+@contextlib.contextmanager
+def _whole(tarball: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as exc:
+        if exc.filename != str(tarball):
+            raise
+        raise UserFault(f"there is no tarball {tarball}") from None
+    except OSError as exc:
+        if exc.errno is not None:
+            raise
+        raise _broken(tarball, exc) from exc  # gzip and bz2 say so that their bytes are wrong
+    except BROKEN as exc:
+        raise _broken(tarball, exc) from exc
+
+
+def _broken(tarball: Path, exc: Exception) -> UserFault:
+    return UserFault(f"{tarball} is not a whole tarball: {str(exc)[:200]}", hint="make it with `tar -cf`")
 
 
 def size_of(tarball: Path) -> int:
@@ -21,18 +86,7 @@ def size_of(tarball: Path) -> int:
     Raises:
         UserFault: it is not there, or not a tarball.
     """
-    total = 0
-    try:
-        with tarfile.open(tarball) as tar:
-            for count, member in enumerate(tar):
-                if count >= MOST_MEMBERS:
-                    raise UserFault(f"{tarball} has more than {MOST_MEMBERS} members", hint="is it a root file system?")
-                total += member.size
-    except BROKEN as exc:
-        raise UserFault(f"{tarball} is not a whole tarball: {exc}", hint="make it with `tar -cf`") from exc
-    except FileNotFoundError:
-        raise UserFault(f"there is no tarball {tarball}") from None
-    return total
+    return sum(member.size for _, member in _members(tarball))
 
 
 def unpack(tarball: Path, *, into: Path) -> None:
@@ -43,12 +97,9 @@ def unpack(tarball: Path, *, into: Path) -> None:
             does not hold, or is a device or a pipe; names the member.
     """
     unpacking = _Unpacking(tarball=tarball, into=into)
-    try:
-        with tarfile.open(tarball) as tar:
-            for member in tar:
-                unpacking.take(tar, member)
-    except BROKEN as exc:
-        raise UserFault(f"{tarball} is not a whole tarball: {exc}", hint="make it with `tar -cf`") from exc
+    for tar, member in _members(tarball):
+        with _whole(tarball):
+            unpacking.take(tar, member)
     unpacking.finish()
 
 
@@ -107,6 +158,8 @@ class _Unpacking:
             at.mkdir(mode=0o700)
             self.folders[path] = member
         elif member.issym():
+            if not member.linkname or "\0" in member.linkname or _bytes(member.linkname) > MOST_PATH_BYTES:
+                raise self._refused(member, "is a symbolic link to nothing that can be")
             at.symlink_to(member.linkname)
             os.utime(at, ns=_times(member), follow_symlinks=False)
             self.links.add(path)
@@ -135,11 +188,13 @@ class _Unpacking:
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if ".." in parts or "\0" in name:
             raise self._refused(member, f"leads out of the folder by '{name}'")
+        if any(_bytes(part) > MOST_NAME_BYTES for part in parts) or _bytes(name) > MOST_PATH_BYTES:
+            raise self._refused(member, "has a name that is too long")
         return "/".join(parts)
 
     def _refused(self, member: tarfile.TarInfo, why: str) -> UserFault:
         return UserFault(
-            f"{self.tarball}: the member '{member.name}' {why}",
+            f"{self.tarball}: the member '{member.name[:200]}' {why}",
             hint="pack it anew with relative paths, as `tar -C FOLDER -cf FILE .` does",
         )
 
@@ -156,5 +211,11 @@ def _dress(at: Path, member: tarfile.TarInfo, *, least: int) -> None:
 
 
 def _times(member: tarfile.TarInfo) -> tuple[int, int]:
-    time_ns = max(0, int(member.mtime * 1_000_000_000))
+    # A float, "nan" and "inf" among them, where the tarball says so.
+    seconds = member.mtime if math.isfinite(member.mtime) else 0
+    time_ns = int(max(0, min(seconds, MOST_TIME_S)) * 1_000_000_000)
     return (time_ns, time_ns)
+
+
+def _bytes(text: str) -> int:
+    return len(os.fsencode(text))

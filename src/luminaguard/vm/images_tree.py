@@ -7,13 +7,14 @@ beside them are valid for one time of their source, and a guest on a read-only r
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from luminaguard.model.faults import UserFault
 
 BLOCK = 4096
+COMPILED = "__pycache__"
 PER_ENTRY = 128
 """Bytes of an image that an entry needs besides its content and its name: an inode and a line of its folder."""
 
@@ -43,18 +44,29 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """All entries by path, and the paths that stay out because they cannot be read or are no files."""
+    """All entries by path, and the paths that stay out because they cannot be read or are no files.
+
+    `is_strict`: whatever differs makes another tree. Otherwise Python's compiled files do not, which come and go with
+    every program that is run.
+    """
 
     entries: tuple[Entry, ...]
     left_out: tuple[str, ...]
+    is_strict: bool
+
+    @property
+    def telling(self) -> Iterator[Entry]:
+        """The entries that tell this tree from another."""
+        return (entry for entry in self.entries if self.is_strict or COMPILED not in entry.path)
 
 
-def tree_of(parts: Sequence[Part], *, is_strict: bool) -> Tree:
+def tree_of(parts: Sequence[Part], *, is_strict: bool, without: Collection[str] = ()) -> Tree:
     """Look at all that the parts hold, without reading any content.
 
     Args:
         parts: what lies where in the image.
         is_strict: refuse what cannot be read or is a device, a pipe or a socket; otherwise it is left out.
+        without: paths in the image that stay out, with all below them.
 
     Raises:
         UserFault: names the first path that is refused.
@@ -62,21 +74,26 @@ def tree_of(parts: Sequence[Part], *, is_strict: bool) -> Tree:
     found: dict[str, Entry] = {}
     left_out: list[str] = []
     for part in parts:
-        for entry in _walk(part):
+        for entry in _walk(part, without):
+            if entry.path in without:
+                left_out.append(entry.path)
+                continue
             if reason := _unfit(entry):
                 if is_strict:
                     raise UserFault(f"{entry.source} {reason}", hint="leave it out of the image's source")
                 left_out.append(entry.path)
             else:
                 found[entry.path] = entry
-    return Tree(entries=tuple(found[path] for path in sorted(found)), left_out=tuple(left_out))
+    entries = tuple(found[path] for path in sorted(found))
+    return Tree(entries=entries, left_out=tuple(left_out), is_strict=is_strict)
 
 
 def stamp_of(tree: Tree) -> str:
     """Name the present state of the tree by what the file system says of it; equal stamps mean nothing was touched."""
     digest = hashlib.sha256()
-    for entry in tree.entries:
-        line = f"{entry.path}\0{entry.status.st_mode:o}\0{_touched(entry)}\n"
+    for entry in tree.telling:
+        touched = _touched(entry) if tree.is_strict or not stat.S_ISDIR(entry.status.st_mode) else ""
+        line = f"{entry.path}\0{entry.status.st_mode:o}\0{touched}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
@@ -85,7 +102,7 @@ def key_of(tree: Tree) -> str:
     """Name the content: a hash over the sorted list of paths, modes, sizes, content hashes and link targets."""
     digest = hashlib.sha256()
     known: dict[tuple[int, int], str] = {}
-    for entry in tree.entries:
+    for entry in tree.telling:
         line = f"{entry.path}\0{entry.status.st_mode:o}\0{_content(entry, known)}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -108,14 +125,14 @@ def _touched(entry: Entry) -> str:
     return f"{at.st_dev} {at.st_ino} {at.st_size} {at.st_mtime_ns} {at.st_ctime_ns} {entry.target}"
 
 
-def _walk(part: Part) -> Iterator[Entry]:
+def _walk(part: Part, without: Collection[str]) -> Iterator[Entry]:
     top = Entry(path=part.at, source=part.source, status=part.source.lstat(), is_ours=part.is_ours)
     if part.at:
         yield top
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        if _unfit(folder):
+        if folder.path in without or _unfit(folder):
             continue
         for entry in _inside(folder):
             yield entry

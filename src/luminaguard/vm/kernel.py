@@ -5,6 +5,7 @@ library is read, never loaded. QEMU starts a kernel by PVH, which wants an ELF f
 to begin.
 """
 
+import functools
 import hashlib
 import importlib.util
 import os
@@ -76,11 +77,19 @@ def kernel_for(chosen: Path | None) -> Kernel:
 
 def _named(path: Path) -> Kernel:
     try:
-        return Kernel(path=path.resolve(), digest=hashlib.sha256(path.read_bytes()).hexdigest())
+        whole = path.resolve()
+        found = whole.stat()
+        return Kernel(path=whole, digest=_digest(whole, found.st_size, found.st_mtime_ns, found.st_ino))
     except OSError as exc:
         raise UserFault(
             f"the guest kernel {path} cannot be read: {exc.strerror}", hint="name an existing file"
         ) from exc
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(path: Path, *_as_it_was: int) -> str:
+    """Hash a file, once for as long as it stays as it was: that takes longer than to begin a guest."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _cached(arch: str) -> Path:

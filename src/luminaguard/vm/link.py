@@ -4,18 +4,23 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Literal
 
 import anyio
+import anyio.lowlevel
 
 from luminaguard.model.faults import Fault, HostFault, Transient
 from luminaguard.vm.base import Chunk
 from luminaguard.vm.frames import (
     BLOCK_BYTES,
     ENTROPY_BYTES,
+    HEAD,
     INPUT_BYTES,
+    SIZES,
     VERSION,
     WINDOW_BYTES,
     Frame,
@@ -27,7 +32,9 @@ from luminaguard.vm.frames import (
     refresh_payload,
 )
 
+MARK_BYTES = 32
 ACKNOWLEDGE_BYTES = WINDOW_BYTES // 4
+SMALL_BYTES = 4096
 ANSWER_WITHIN_S = 30.0
 
 
@@ -122,7 +129,7 @@ class Running:
         """Let whoever waits look again."""
         self._changed.set()
 
-    def hear(self, told: Frame) -> None:
+    def hear(self, told: Frame[Told]) -> None:
         """Take a frame about this program.
 
         Raises:
@@ -140,14 +147,20 @@ class Running:
             self.exit_code = told.number
         self._changed.set()
 
-    def _output(self, told: Frame) -> None:
+    def _output(self, told: Frame[Told]) -> None:
         self._under_way += len(told.payload)
         if self._under_way + self._owed > WINDOW_BYTES:
             raise MalformedFrame("more output than was asked for")
         if self._is_abandoned:
             self._took(len(told.payload))
+            return
+        stream: Literal["out", "err"] = "out" if told.type == Told.OUT else "err"
+        last = self._chunks[-1] if self._chunks else None
+        if last is not None and last.stream == stream and len(last.data) < SMALL_BYTES:
+            # Or a window of single bytes would take a hundred times its size here.
+            self._chunks[-1] = Chunk(stream=stream, data=last.data + told.payload)
         else:
-            self._chunks.append(Chunk(stream="out" if told.type == Told.OUT else "err", data=told.payload))
+            self._chunks.append(Chunk(stream=stream, data=told.payload))
 
 
 class Link(asyncio.Protocol):
@@ -157,15 +170,16 @@ class Link(asyncio.Protocol):
         """Take a function that says what the hypervisor last complained of."""
         self.fault: Fault | None = None
         self._why_gone = why_gone
-        self._frames = Frames()
+        self._frames = Frames(SIZES)
         self._transport: asyncio.Transport | None = None
         self._names = itertools.count(1)
         self._running: dict[int, Running] = {}
-        self._answers: dict[int, asyncio.Future[Frame]] = {}
+        self._answers: dict[int, asyncio.Future[Frame[Told]]] = {}
         self._hello = asyncio.Event()
         self._version = 0
         self._held: bytearray | None = None
-        self._left: asyncio.Event | None = None
+        self._lost = b""
+        self._mark = b""
 
     # What the transport calls.
 
@@ -176,6 +190,8 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a guest that does not keep to the protocol is cut off."""
+        if self._mark:
+            data = self._from_mark(data)
         try:
             for told in self._frames.feed(data):
                 if self.fault is None:
@@ -184,16 +200,13 @@ class Link(asyncio.Protocol):
             self.end(HostFault(f"the guest sent {exc}", hint="its agent is broken or was tampered with: throw it away"))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 the cause is in the hypervisor's log
-        """Tell everybody who waits, unless the guest only moves."""
-        if self._left is not None:
-            self._left.set()
-            return
+        """Tell everybody who waits."""
         why = self._why_gone()
         self.end(HostFault(f"the guest is gone{': ' if why else ''}{why}", hint="start another one"))
 
     # What the agent says.
 
-    def _hear(self, told: Frame) -> None:
+    def _hear(self, told: Frame[Told]) -> None:
         if told.type == Told.HELLO:
             self._version = told.number
             self._hello.set()
@@ -209,7 +222,7 @@ class Link(asyncio.Protocol):
         else:
             raise MalformedFrame(f"something about a program that does not run: {told.id}")
 
-    def _answer(self, told: Frame) -> None:
+    def _answer(self, told: Frame[Told]) -> None:
         future = self._answers.pop(told.id, None)
         if future is None:
             raise MalformedFrame("an answer that nobody asked for")
@@ -264,15 +277,17 @@ class Link(asyncio.Protocol):
         if held and self.fault is None and self._transport is not None:
             self._transport.write(bytes(held))
 
-    def expect_move(self) -> asyncio.Event:
-        """Give what is set when the old process is gone and all that it passed on is here."""
-        self._left = asyncio.Event()
-        return self._left
+    async def drained(self) -> None:
+        """Wait until all that a guest said is here; it stands still by now."""
+        while self.fault is None and self._transport is not None and _has_unread(self._transport):
+            await anyio.lowlevel.checkpoint()
 
     def move_to(self, other: "Link") -> None:
         """Go on over the connection of a link that has heard nothing yet."""
+        if self._transport is not None:
+            self._transport.set_protocol(asyncio.Protocol())
+            self._transport.abort()
         self._transport, self._why_gone = other.give_up()
-        self._left = None
         self._transport.set_protocol(self)
         self._transport.resume_reading()
         self.go_on()
@@ -287,6 +302,30 @@ class Link(asyncio.Protocol):
         """Leave what comes in the socket, for the link that moves here."""
         assert self._transport is not None
         self._transport.pause_reading()
+
+    # After the guest came from another host.
+
+    def adopt(self) -> "asyncio.Future[Frame[Told]]":
+        """Take over a guest whose host is no more: what runs in it goes on, and nobody hears of it.
+
+        What comes first may be the rest of something that the other host heard the beginning of. So all is thrown away
+        until the guest says what nobody but us can know.
+        """
+        secret = os.urandom(MARK_BYTES)
+        self.send(Say.ADOPT)
+        future = self.ask_ahead(Say.PING, secret)
+        self._mark = secret
+        return future
+
+    def _from_mark(self, data: bytes) -> bytes:
+        """Give what comes from the mark on, b"" while it is still to come."""
+        found = self._lost + data
+        at = found.find(self._mark)
+        if at < HEAD.size:
+            self._lost = found[-(HEAD.size + MARK_BYTES) :]
+            return b""
+        self._lost = self._mark = b""
+        return found[at - HEAD.size :]
 
     async def greeted(self, *, within_s: float) -> None:
         """Wait for the agent of a guest that boots.
@@ -303,7 +342,7 @@ class Link(asyncio.Protocol):
                 f"the guest agent speaks version {self._version}, not {VERSION}", hint="build the image anew"
             )
 
-    async def ask(self, what: Say, payload: bytes = b"", *, within_s: float = ANSWER_WITHIN_S) -> Frame:
+    async def ask(self, what: Say, payload: bytes = b"", *, within_s: float = ANSWER_WITHIN_S) -> Frame[Told]:
         """Say something and wait for the answer.
 
         Raises:
@@ -312,7 +351,7 @@ class Link(asyncio.Protocol):
         """
         return await self.answer(self.ask_ahead(what, payload), within_s=within_s)
 
-    def ask_ahead(self, what: Say, payload: bytes = b"") -> "asyncio.Future[Frame]":
+    def ask_ahead(self, what: Say, payload: bytes = b"") -> "asyncio.Future[Frame[Told]]":
         """Say something without waiting yet; every one of these wants an `answer`."""
         name = next(self._names)
         future = asyncio.get_running_loop().create_future()
@@ -320,7 +359,7 @@ class Link(asyncio.Protocol):
         self._answers[name] = future
         return future
 
-    async def answer(self, future: "asyncio.Future[Frame]", *, within_s: float = ANSWER_WITHIN_S) -> Frame:
+    async def answer(self, future: "asyncio.Future[Frame[Told]]", *, within_s: float = ANSWER_WITHIN_S) -> Frame[Told]:
         """Wait for what the agent says to a question."""
         await _within(asyncio.wait([future]), within_s, "the guest does not answer")
         if future.cancelled():
@@ -328,7 +367,7 @@ class Link(asyncio.Protocol):
             raise self.fault
         return future.result()
 
-    def refresh(self) -> "asyncio.Future[Frame]":
+    def refresh(self) -> "asyncio.Future[Frame[Told]]":
         """Give the guest the right time and entropy of its own."""
         payload = refresh_payload(time_ns=time.time_ns(), entropy=os.urandom(ENTROPY_BYTES))
         return self.ask_ahead(Say.REFRESH, payload)
@@ -339,6 +378,17 @@ class Link(asyncio.Protocol):
         self.send(what, name, payload)
         running = self._running[name] = Running(self, name)
         return running
+
+
+def _has_unread(transport: asyncio.Transport) -> bool:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    with sock.dup() as same:
+        try:
+            return bool(same.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
 
 
 async def _within(wait: Awaitable[object], within_s: float, what: str) -> None:

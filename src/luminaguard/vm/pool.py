@@ -11,6 +11,7 @@ from luminaguard.model.faults import Fault
 
 Ready = TypeVar("Ready")
 REST_S = 1.0
+LULL_S = 0.03
 
 
 class Pool(Generic[Ready]):
@@ -67,6 +68,7 @@ class Pool(Generic[Ready]):
                 await self._end(self._spent.pop())
             if len(self._ready) >= self._size:
                 await self._changed.wait()
+                await anyio.sleep(LULL_S if self._ready else 0)  # who has just taken one goes first
                 continue
             try:
                 self._ready.append(await self._make())

@@ -7,7 +7,7 @@ copy-on-write clone of it that answers in tens of milliseconds: from a pool if o
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +16,25 @@ import anyio.to_thread
 
 from luminaguard.model.faults import Fault, HostFault, UserFault
 from luminaguard.vm.base import Abilities, Snapshot, VmConfig, VmInstance
+from luminaguard.vm.named import unlike
 from luminaguard.vm.pool import Pool, pool_of
 from luminaguard.vm.qemu_blueprint import Blueprint, blueprint
-from luminaguard.vm.qemu_command import AcceleratorName, Memory
+from luminaguard.vm.qemu_command import AcceleratorName
 from luminaguard.vm.qemu_instance import QemuInstance
 from luminaguard.vm.qemu_machine import Machine
 from luminaguard.vm.qemu_moving import moved
+from luminaguard.vm.qemu_named import made_with, put_away
 from luminaguard.vm.qemu_origins import booted, booted_template, cloned, frozen, stopped_at_failure
-from luminaguard.vm.qemu_program import Program, find_program, missing_parts
+from luminaguard.vm.qemu_program import Program, missing_parts
+from luminaguard.vm.qemu_receiving import QemuReceiver, receiver
+from luminaguard.vm.qemu_remembered import remembered
+from luminaguard.vm.qemu_sending import sent
 from luminaguard.vm.qemu_templates import Template, one_at_a_time, template_of, tidy
 from luminaguard.vm.running import clear_orphans
 
 MAKE_WITHIN_S = 300.0
+WARM_TIMES = 3
+"""An emulator has translated all that a new process needs only after some: the first to come from a pool gains 6 ms."""
 HERE = "here"
 
 
@@ -79,7 +86,7 @@ class Qemu:
         async with self._lock:
             if self._program is None and self._fault is None:
                 try:
-                    find = functools.partial(find_program, self._chosen, self._accelerator)
+                    find = functools.partial(remembered, self._chosen, self._accelerator)
                     self._program = await anyio.to_thread.run_sync(find)
                     await anyio.to_thread.run_sync(_tidy)
                 except Fault as fault:
@@ -111,6 +118,7 @@ class Qemu:
         if pool is not None and (machine := pool.take()) is not None:
             async with stopped_at_failure(machine):
                 await machine.guest.refresh()
+                await machine.forward(config.forwards)
             machine.handed_out("pool", began=began)
             return QemuInstance(machine, plan)
         return QemuInstance(await self._made(plan, began), plan)
@@ -125,7 +133,7 @@ class Qemu:
         """
         began = time.monotonic()
         plan = await self._plan(config)
-        return QemuInstance(await booted(plan, Memory(), (), began=began), plan)
+        return QemuInstance(await booted(plan, began=began), plan)
 
     @contextlib.asynccontextmanager
     async def pool(self, config: VmConfig, *, size: int) -> AsyncIterator[Pool[Machine]]:
@@ -183,6 +191,23 @@ class Qemu:
         machine.handed_out("snapshot", began=began)
         return QemuInstance(machine, snapshot.plan)
 
+    async def store(self, snapshot: Snapshot, folder: Path) -> Mapping[str, str]:
+        """Move a snapshot to `folder`, which is empty. Gives what has to be the same when it is recalled, by name."""
+        if not isinstance(snapshot, QemuSnapshot):
+            raise UserFault("this snapshot was not made by QEMU", hint="ask the driver that made it")
+        put_away(snapshot.template, folder)
+        return await anyio.to_thread.run_sync(made_with, snapshot.plan)
+
+    async def recall(self, folder: Path, config: VmConfig, were: Mapping[str, str]) -> QemuSnapshot:
+        """Give the snapshot whose files are in `folder`.
+
+        Raises:
+            UserFault: QEMU, kernel, agent, image or disk is not the one that it was made with.
+        """
+        plan = await self._plan(config)
+        unlike(were, await anyio.to_thread.run_sync(made_with, plan), name=folder.name)
+        return QemuSnapshot(id=folder.name, plan=plan, template=Template(folder=folder))
+
     async def migrate(self, instance: VmInstance, *, to: str = HERE) -> QemuInstance:
         """Move the guest to another process on this machine; the programs in it go on, and so does who follows them.
 
@@ -196,6 +221,27 @@ class Qemu:
             raise HostFault("QEMU moves no guest under WHPX", hint="use accelerator='tcg'")
         return QemuInstance(await moved(instance.machine, instance.plan), instance.plan)
 
+    async def receive(self, config: VmConfig, *, listen: str, key: bytes) -> QemuReceiver:
+        """Listen at HOST:PORT, port 0 for any, for a guest of this configuration from a sender with the same key.
+
+        Raises:
+            UserFault: it cannot be listened there, the key is too short, or such a guest cannot move.
+            HostFault: this machine or QEMU cannot.
+        """
+        return await receiver(await self._plan(config), listen=listen, key=key)
+
+    async def send(self, instance: VmInstance, *, to: str, key: bytes) -> None:
+        """Move the guest to the receiver at HOST:PORT, and end it here when it lives there; else it goes on here.
+
+        Raises:
+            UserFault: nobody waits there, for another guest or with another key, or the guest cannot move.
+            HostFault: a QEMU or the way between fails; where the guest is lost by that, it says so.
+            Transient: it takes too long.
+        """
+        if not isinstance(instance, QemuInstance):
+            raise UserFault("this guest does not run under QEMU", hint="ask the driver that spawned it")
+        await sent(instance.machine, instance.plan, to=to, key=key)
+
     async def _plan(self, config: VmConfig) -> Blueprint:
         program = await self.program()
         if (why := missing_parts()) is not None:
@@ -205,13 +251,14 @@ class Qemu:
     async def _fresh(self, plan: Blueprint) -> Machine:
         machine = await self._made(plan, time.monotonic())
         async with stopped_at_failure(machine):
-            await machine.guest.warm()
+            for _ in range(WARM_TIMES):
+                await machine.guest.warm()
             await machine.guest.refresh()
         return machine
 
     async def _made(self, plan: Blueprint, began: float) -> Machine:
         if not plan.program.accelerator.can_migrate:
-            return await booted(plan, Memory(), (), began=began)
+            return await booted(plan, began=began)
         if (template := template_of(plan.key)) is not None:
             return await cloned(plan, template, began=began)
         async with one_at_a_time(plan.key, within_s=MAKE_WITHIN_S):
@@ -228,4 +275,5 @@ def _tidy() -> None:
 
 
 def _pool_key(plan: Blueprint) -> str:
-    return f"{plan.key} {sorted(plan.config.environment.items())} {plan.config.deadline_s}"
+    config = plan.config
+    return f"{plan.key} {sorted(config.environment.items())} {config.deadline_s} {config.movable}"

@@ -12,6 +12,7 @@ from luminaguard.vm.clock import tsc_khz
 from luminaguard.vm.initrd import initrd
 from luminaguard.vm.jail import Bind
 from luminaguard.vm.kernel import Kernel, kernel_for, write_whole
+from luminaguard.vm.mux import checked
 from luminaguard.vm.places import cache_folder
 from luminaguard.vm.qemu_command import MMIO_SLOTS, Boot, Drive, Hardware, command_line
 from luminaguard.vm.qemu_program import Program
@@ -24,7 +25,10 @@ MOST_CPUS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """A configuration made concrete on this machine. `binds` has the drives; `boot_binds` what only a boot needs."""
+    """A configuration made concrete on this machine.
+
+    `binds` has the drives; `boot_binds` what only a boot needs; `starter` is a program that binds others to our life.
+    """
 
     program: Program
     config: VmConfig
@@ -33,6 +37,7 @@ class Blueprint:
     binds: tuple[Bind, ...]
     boot_binds: tuple[Bind, ...]
     key: str
+    starter: Path | None = None
 
     def inside(self, path: Path, name: str) -> str:
         """Give the path by which QEMU sees a file."""
@@ -48,11 +53,11 @@ class Blueprint:
         """What the root image is."""
         return "erofs"
 
-    def mounts(self, *, writable: bool) -> tuple[tuple[str, Disk], ...]:
-        """Give device and disk of what is to be mounted."""
+    def mounts(self, *, late: bool) -> tuple[tuple[str, Disk], ...]:
+        """Give device and disk of what is to be mounted before a template is made of the guest, or only in a clone."""
         first = 1 if self.config.root else 0
         pairs = ((f"/dev/vd{chr(ord('a') + first + number)}", disk) for number, disk in enumerate(self.config.disks))
-        return tuple((device, disk) for device, disk in pairs if disk.mount_at and disk.writable == writable)
+        return tuple((device, disk) for device, disk in pairs if disk.mount_at and disk.is_late == late)
 
 
 def blueprint(program: Program, config: VmConfig) -> Blueprint:
@@ -95,6 +100,7 @@ def blueprint(program: Program, config: VmConfig) -> Blueprint:
             Bind(source=image, inside=f"{INSIDE}/initrd"),
         ),
         key=_key(program, hardware, line, kernel, agent, disks),
+        starter=agent,
     )
 
 
@@ -103,6 +109,7 @@ def _inside(program: Program, path: Path, name: str) -> str:
 
 
 def _check(config: VmConfig) -> None:
+    checked(config.forwards)
     if not LEAST_MIB <= config.memory_mib <= MOST_MIB:
         raise UserFault(f"a guest cannot have {config.memory_mib} MiB", hint=f"give it {LEAST_MIB} or more")
     if not 1 <= config.vcpus <= MOST_CPUS:
@@ -143,6 +150,6 @@ def _key(  # noqa: PLR0917 called once, right above
 
 def _identity(disk: Disk) -> list[object]:
     found = disk.path.stat()
-    # What a guest may write differs each time: it is mounted after the restore, and only its size is remembered.
-    own = [] if disk.writable else [found.st_mtime_ns, found.st_ino]
-    return [str(disk.path.resolve()), found.st_size, disk.writable, disk.mount_at, disk.filesystem, *own]
+    if disk.is_late:  # mounted after the restore; the guest remembers nothing of it but its size
+        return [found.st_size, disk.writable]
+    return [str(disk.path.resolve()), found.st_size, disk.mount_at, disk.filesystem, found.st_mtime_ns, found.st_ino]

@@ -6,6 +6,8 @@ from typing import Literal
 
 AcceleratorName = Literal["kvm", "hvf", "whpx", "tcg"]
 AGENT_PORT = "luminaguard.agent"
+MUX_PORT = "luminaguard.mux"
+"""For the guest's one way out; every guest has it, so that one template serves whatever is forwarded."""
 MMIO_SLOTS = 8
 """microvm without ACPI: one interrupt line for each transport."""
 
@@ -90,6 +92,7 @@ class Ends:
     """Descriptors of sockets that QEMU inherits."""
 
     agent: int
+    mux: int
     qmp: int
     channels: tuple[int, ...]
 
@@ -97,7 +100,8 @@ class Ends:
 def arguments(hardware: Hardware, memory: Memory, ends: Ends, *, boot: Boot | None) -> list[str]:
     """Give QEMU's arguments, without the program itself."""
     machine = "microvm,acpi=off" if hardware.arch == "x86_64" else "virt"
-    found = ["-M", f"{machine},memory-backend=m", *hardware.accelerator.arguments()]
+    # Not merged: pages that guests share because they are alike tell one what another holds.
+    found = ["-M", f"{machine},memory-backend=m,mem-merge=off", *hardware.accelerator.arguments()]
     found += ["-m", f"{hardware.memory_mib}M", "-smp", str(hardware.vcpus), *memory.arguments(hardware.memory_mib)]
     found += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     if hardware.has_seccomp:
@@ -105,9 +109,11 @@ def arguments(hardware: Hardware, memory: Memory, ends: Ends, *, boot: Boot | No
     found += ["-chardev", f"socket,id=q,fd={ends.qmp}", "-mon", "chardev=q,mode=control"]
     found += ["-chardev", f"socket,id=agent,fd={ends.agent}", "-device", "virtio-serial-device"]
     found += ["-device", f"virtserialport,chardev=agent,nr=1,name={AGENT_PORT}"]
+    found += ["-chardev", f"socket,id=mux,fd={ends.mux}"]
+    found += ["-device", f"virtserialport,chardev=mux,nr=2,name={MUX_PORT}"]
     for number, (name, fd) in enumerate(zip(hardware.channels, ends.channels, strict=True)):
         found += ["-chardev", f"socket,id=c{number},fd={fd}"]
-        found += ["-device", f"virtserialport,chardev=c{number},nr={number + 2},name={name}"]
+        found += ["-device", f"virtserialport,chardev=c{number},nr={number + 3},name={name}"]
     found += _drives(hardware.drives)
     if boot is None:
         return [*found, "-incoming", "defer"]
@@ -118,7 +124,8 @@ def _drives(drives: Sequence[Drive]) -> list[str]:
     found: list[str] = []
     for number, drive in enumerate(drives):
         options = f"if=none,id=d{number},format=raw,file={drive.file},readonly={'off' if drive.is_writable else 'on'}"
-        found += ["-drive", options, "-device", f"virtio-blk-device,drive=d{number},serial=d{number}"]
+        # Where the disk here is full, the guest is told; else QEMU would stop it, and nobody would hear of it.
+        found += ["-drive", options, "-device", f"virtio-blk-device,drive=d{number},serial=d{number},werror=report"]
     return found
 
 
@@ -136,6 +143,7 @@ def command_line(*, arch: str, accelerator: Accelerator, tsc_khz: int) -> str:
             kernel's own measurement fails, and then it hangs.
     """
     found = ["quiet", "reboot=t", "panic=-1", "nokaslr", "mitigations=off", "random.trust_cpu=on", "cryptomgr.notests"]
+    found += ["dummy.numdummies=0"]
     if arch == "x86_64":
         found += ["no_timer_check", "noreplace-smp", f"initcall_blacklist={SKIPPED}"]
         if tsc_khz and not accelerator.is_hardware:

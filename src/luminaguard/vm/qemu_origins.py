@@ -17,6 +17,7 @@ from luminaguard.vm.jail import Bind
 from luminaguard.vm.qemu_blueprint import INSIDE, Blueprint
 from luminaguard.vm.qemu_command import Boot, Memory
 from luminaguard.vm.qemu_machine import Machine, Start
+from luminaguard.vm.qemu_memory import GuestMemory, cloned_memory, shared_memory
 from luminaguard.vm.qemu_templates import SAVE_WITHIN_S, Template, keep, new_folder, save
 from luminaguard.vm.qmp import Qmp, capabilities
 
@@ -32,7 +33,7 @@ async def stopped_at_failure(machine: Machine) -> AsyncIterator[None]:
         raise
 
 
-async def booted(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, began: float) -> Machine:
+async def booted(plan: Blueprint, *, began: float) -> Machine:
     """Boot a guest from nothing, with its root and all of its disks.
 
     Raises:
@@ -40,38 +41,40 @@ async def booted(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, be
         UserFault: a disk is not what the configuration says.
         Transient: it did not boot in time.
     """
-    machine = await Machine.begin(start_of(plan, memory, (*plan.boot_binds, *binds), boot=plan.boot), began=began)
+    with shared_memory(plan) if plan.config.movable else contextlib.nullcontext(GuestMemory()) as memory:
+        machine = await Machine.begin(start_of(plan, memory, boot=plan.boot), began=began)
     async with stopped_at_failure(machine):
         await machine.guest.link.greeted(within_s=plan.config.boot_timeout_s)
         machine.answered("boot")
         await machine.guest.refresh()
         await _settle(machine, plan)
-        await _mount(machine, plan, writable=True)
+        await _mount(machine, plan, late=True)
+        await machine.forward(plan.config.forwards)
     return machine
 
 
 async def booted_template(plan: Blueprint) -> Template:
     """Boot a guest once, and keep it as the template of all that are like it. Nothing but the agent has run in it."""
     with new_folder("templates") as folder:
-        bind = Bind(source=_empty(folder, plan), inside=f"{INSIDE}/memory", is_writable=True)
-        memory = Memory(file=plan.inside(bind.source, "memory"), is_shared=True)
-        start = replace(start_of(plan, memory, (*plan.boot_binds, bind), boot=plan.boot), is_template=True)
+        start = replace(start_of(plan, _in_file(folder, plan), boot=plan.boot), is_template=True)
         machine = await Machine.begin(start, began=time.monotonic())
         try:
             await machine.guest.link.greeted(within_s=plan.config.boot_timeout_s)
             await _settle(machine, plan)
             await machine.guest.warm()
+            await machine.guest.watch()
             await save(machine.qmp, folder / "state", with_memory=False)
         finally:
             await machine.stop()
         return keep(folder, plan.key)
 
 
-def _empty(folder: Path, plan: Blueprint) -> Path:
+def _in_file(folder: Path, plan: Blueprint) -> GuestMemory:
     path = folder / "memory"
     with path.open("wb") as file:
         file.truncate(plan.config.memory_mib << 20)
-    return path
+    bind = Bind(source=path, inside=f"{INSIDE}/memory", is_writable=True)
+    return GuestMemory(backend=Memory(file=plan.inside(path, "memory"), is_shared=True), binds=(bind,))
 
 
 async def cloned(plan: Blueprint, template: Template, *, began: float, is_frozen: bool = False) -> Machine:
@@ -87,25 +90,20 @@ async def cloned(plan: Blueprint, template: Template, *, began: float, is_frozen
         HostFault: QEMU cannot.
         Transient: it does not answer in time.
     """
-    read_only = plan.program.reads_only
-    bind = Bind(source=template.memory, inside=f"{INSIDE}/memory", is_writable=not read_only)
-    memory = Memory(file=plan.inside(template.memory, "memory"), is_read_only=read_only)
-    state = os.open(template.state, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        machine = await Machine.begin(start_of(plan, memory, (bind,), boot=None, state=state), began=began)
+    async with cloned_memory(plan, template) as memory:
+        machine = await Machine.begin(start_of(plan, memory, boot=None), began=began)
         async with stopped_at_failure(machine):
-            answers = incoming(machine.qmp, state, ignore_shared=True)
+            answers = incoming(machine.qmp, memory.state, ignore_shared=True)
             first, refreshed = machine.guest.link.ask_ahead(Say.PING), machine.guest.link.refresh()
             await machine.guest.link.answer(first, within_s=plan.config.boot_timeout_s)
             machine.answered("snapshot")
             await machine.guest.refreshed(refreshed)
             for command, answer in answers:
                 await machine.qmp.answer(command, answer)
+            await machine.forward(plan.config.forwards)  # before anything runs
             if is_frozen:
                 await machine.guest.freeze(is_frozen=False)
-            await _mount(machine, plan, writable=True)
-    finally:
-        os.close(state)
+            await _mount(machine, plan, late=True)
     return machine
 
 
@@ -126,11 +124,10 @@ async def frozen(machine: Machine, plan: Blueprint) -> Template:
     """
     with new_folder("snapshots") as folder:
         await _write_down(machine, plan, folder / "stream")
-        bind = Bind(source=_empty(folder, plan), inside=f"{INSIDE}/memory", is_writable=True)
-        memory = Memory(file=plan.inside(bind.source, "memory"), is_shared=True)
         state = os.open(folder / "stream", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            start = replace(start_of(plan, memory, (bind,), boot=None, state=state), is_template=True)
+            memory = replace(_in_file(folder, plan), state=state)
+            start = replace(start_of(plan, memory, boot=None), is_template=True)
             second = await Machine.begin(start, began=time.monotonic())
         except BaseException:
             os.close(state)
@@ -142,6 +139,7 @@ async def frozen(machine: Machine, plan: Blueprint) -> Template:
             if stands_still(plan):
                 await second.qmp.resume()
             await second.guest.link.ask(Say.PING, within_s=plan.config.boot_timeout_s)
+            await second.guest.watch()
             await save(second.qmp, folder / "state", with_memory=False)
         finally:
             os.close(state)
@@ -172,27 +170,29 @@ def stands_still(plan: Blueprint) -> bool:
     return not plan.program.accelerator.is_hardware
 
 
-def start_of(plan: Blueprint, memory: Memory, binds: tuple[Bind, ...], *, boot: Boot | None, state: int = -1) -> Start:
-    """Give what a QEMU of this guest is started from."""
+def start_of(plan: Blueprint, memory: GuestMemory, *, boot: Boot | None) -> Start:
+    """Give what a QEMU of this guest is started from: a boot, or the state beside its memory."""
     return Start(
         program=plan.program.path,
         bwrap=plan.program.bwrap,
         hardware=plan.hardware,
-        memory=memory,
+        memory=memory.backend,
         boot=boot,
-        binds=(*plan.binds, *binds),
+        binds=(*plan.binds, *(plan.boot_binds if boot else ()), *memory.binds),
         config=plan.config,
-        state=state,
+        starter=plan.starter,
+        state=memory.state,
+        memory_fd=memory.fd,
     )
 
 
 async def _settle(machine: Machine, plan: Blueprint) -> None:
     if plan.root:
         await machine.guest.enter_root(plan.root, plan.root_filesystem)
-    await _mount(machine, plan, writable=False)
+    await _mount(machine, plan, late=False)
 
 
-async def _mount(machine: Machine, plan: Blueprint, *, writable: bool) -> None:
-    for device, disk in plan.mounts(writable=writable):
+async def _mount(machine: Machine, plan: Blueprint, *, late: bool) -> None:
+    for device, disk in plan.mounts(late=late):
         assert disk.mount_at is not None
-        await machine.guest.mount(device, disk.mount_at, disk.filesystem, writable=writable)
+        await machine.guest.mount(device, disk.mount_at, disk.filesystem, writable=disk.writable)

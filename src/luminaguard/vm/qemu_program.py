@@ -73,11 +73,16 @@ def missing_parts() -> str | None:
     return missing_kernel() or missing_agent()
 
 
+def program_name(chosen: Path | None) -> str:
+    """Give the name or path that QEMU is looked for under."""
+    return str(chosen or f"qemu-system-{machine()}")
+
+
 def _path(chosen: Path | None) -> Path:
-    name = f"qemu-system-{machine()}"
-    found = shutil.which(str(chosen or name))
+    name = program_name(chosen)
+    found = shutil.which(name)
     if found is None:
-        raise HostFault(f"{chosen or name} is not installed", hint=INSTALL.get(platform.system(), "install QEMU"))
+        raise HostFault(f"{name} is not installed", hint=INSTALL.get(platform.system(), "install QEMU"))
     return Path(found).resolve()
 
 

@@ -1,7 +1,8 @@
 """Templates: a guest's memory and state in files, from which clones begin in milliseconds, each writing to a copy.
 
 The memory file is mapped by every clone, private to it; pages that nobody changes are there once. QEMU before version 9
-must be able to write to the file; so what changed since it was made is noticed by its time, and thrown away.
+must be able to write to the file; so what changed since it was made is noticed, and thrown away: by the time of its
+last change, which the kernel alone sets. The time of the last write is the writer's to choose.
 """
 
 import contextlib
@@ -50,7 +51,7 @@ class Template:
         """Whether it is whole, and nobody has written to it since it was made."""
         try:
             said = json.loads((self.folder / "sound.json").read_bytes())
-            return bool(said == _times(self.folder))
+            return bool(said == _changed(self.folder))
         except (OSError, ValueError):
             return False
 
@@ -58,11 +59,11 @@ class Template:
         """Say that it is whole and is never written again."""
         self.memory.chmod(0o600)
         self.state.chmod(0o400)
-        (self.folder / "sound.json").write_text(json.dumps(_times(self.folder)), encoding="ascii")
+        (self.folder / "sound.json").write_text(json.dumps(_changed(self.folder)), encoding="ascii")
 
 
-def _times(folder: Path) -> list[int]:
-    return [(folder / name).stat().st_mtime_ns for name in ("memory", "state")]
+def _changed(folder: Path) -> list[int]:
+    return [(folder / name).stat().st_ctime_ns for name in ("memory", "state")]
 
 
 def template_of(key: str) -> Template | None:

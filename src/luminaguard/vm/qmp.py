@@ -5,7 +5,7 @@ import itertools
 import json
 import socket
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import anyio
 
@@ -30,6 +30,8 @@ class Qmp(asyncio.Protocol):
         self._migration = ""
         self._moved = asyncio.Event()
         self._is_gone = False
+        self.last_seen: dict[str, float] = {}
+        """When the guest last stood still ("STOP") and went on ("RESUME"), in seconds since the epoch."""
 
     async def open(self) -> None:
         """Begin: the capabilities that everything else needs, without waiting for the answer."""
@@ -60,9 +62,11 @@ class Qmp(asyncio.Protocol):
             return False
         if not isinstance(said, dict):
             return False
-        if said.get("event") == "MIGRATION":
+        if (event := said.get("event")) == "MIGRATION":
             self._migration = str(said.get("data", {}).get("status", ""))
             self._moved.set()
+        if event in {"STOP", "RESUME"}:
+            self.last_seen[event] = _when(said)
         future = self._answers.pop(name, None) if isinstance(name := said.get("id"), int) else None
         if future is not None and not future.done():
             future.set_result(said)
@@ -89,7 +93,9 @@ class Qmp(asyncio.Protocol):
         if command == "migrate":
             self._migration = ""
         name = next(self._names)
-        line = json.dumps({"execute": command, "arguments": dict(arguments or {}), "id": name}).encode() + b"\n"
+        said = {"execute": command, **({"arguments": dict(arguments)} if arguments else {}), "id": name}
+        # QEMU reads a monitor byte by byte, with several system calls for each.
+        line = json.dumps(said, separators=(",", ":")).encode() + b"\n"
         future = self._answers[name] = asyncio.get_running_loop().create_future()
         assert self._transport is not None
         if fd >= 0:
@@ -158,9 +164,20 @@ class Qmp(asyncio.Protocol):
                 await self._moved.wait()
         if self._migration == "completed":
             return
-        if self._migration in {"failed", "cancelled"} or self._is_gone:
-            raise HostFault(f"QEMU's migration {self._migration or 'ended with QEMU'}")
+        if self._is_gone:
+            raise HostFault("QEMU's migration ended with QEMU")
+        if self._migration in {"failed", "cancelled"}:
+            said = await self.ask("query-migrate")
+            why = str(said.get("error-desc", "")) if isinstance(said, dict) else ""
+            raise HostFault(f"QEMU's migration {self._migration}{': ' if why else ''}{why}")
         raise Transient(f"QEMU's migration was not done after {within_s:g} s")
+
+
+def _when(said: dict[str, Any]) -> float:
+    try:
+        return float(said["timestamp"]["seconds"]) + float(said["timestamp"]["microseconds"]) / 1e6
+    except (KeyError, TypeError, ValueError):
+        return 0.0  # not the QEMU that we know
 
 
 def capabilities(states: Mapping[str, bool]) -> dict[str, Json]:

@@ -6,6 +6,7 @@ A record: u8 kind, u32 mode, i64 mtime in nanoseconds, u64 size, u32 length of t
 """
 
 import os
+import shutil
 import stat
 import struct
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ PATH_BYTES = 4096
 BLOCK_BYTES = 65536
 ENTRIES = 2_000_000
 TREE_BYTES = 64 << 30
+SPARE_BYTES = 1 << 30
+"""What a tree leaves free on this machine's disk, whatever its guest says."""
+DEPTH = 256
+"""Folders within folders. What is deeper cannot be removed by most programs, ours among them."""
+ENTRY_BYTES = 4096
+"""What an entry takes besides its content, about."""
 DIR_BEGINS, DIR_ENDS, FILE, LINK, END = b"dDflz"
 
 
@@ -42,7 +49,7 @@ def records_of(source: Path) -> Iterator[bytes]:
     """Give the stream of a file or a tree; sockets and devices in it are left out.
 
     Raises:
-        UserFault: something in it cannot be read.
+        UserFault: something in it cannot be read, or lies too deep.
     """
     try:
         yield from _records(os.fsencode(source), b"")
@@ -60,6 +67,8 @@ def _head(kind: int, mode: int, mtime_ns: int, size: int, path: bytes) -> bytes:
 def _records(here: bytes, path: bytes) -> Iterator[bytes]:
     found = os.lstat(here)
     about = (found.st_mode, found.st_mtime_ns)
+    if path.count(b"/") >= DEPTH:
+        raise UserFault(f"{os.fsdecode(here)[:80]}… is deeper than {DEPTH} folders", hint="pack it into a file first")
     if stat.S_ISDIR(found.st_mode):
         yield _head(DIR_BEGINS, *about, 0, path)
         for name in sorted(os.listdir(here)):  # noqa: PTH208 bytes: names need not be text
@@ -90,8 +99,9 @@ def _file(here: bytes, path: bytes) -> Iterator[bytes]:
 class Unpacker:
     """Writes a guest's tree to a new path. Feed it, then `finish`; every name is one that it makes itself.
 
-    Nothing lands outside: a path is relative, each folder on it was made by this very stream, and everything is
-    created, never opened. Set-user and set-group bits are dropped.
+    Nothing lands outside: a path is relative, it lies in the folder that was begun last and has not ended, and
+    everything is created, never opened. Set-user and set-group bits are dropped. What is not whole is removed at the
+    end. What it remembers does not grow with the tree.
     """
 
     def __init__(self, target: Path) -> None:
@@ -105,15 +115,17 @@ class Unpacker:
         if not target.parent.is_dir():
             raise UserFault(f"the folder {target.parent} is not there", hint="make it first")
         self._target = os.fsencode(target)
+        self._room = shutil.disk_usage(target.parent).free - SPARE_BYTES
         self._bytes = bytearray()
-        self._folders: set[bytes] = set()
-        self._ended: list[Record] = []
+        self._open: list[bytes] = []
         self._file = -1
         self._left = 0
         self._now: Record | None = None
         self._count = 0
         self._total = 0
         self._is_whole = False
+        self._is_ours = False
+        self._is_done = False
 
     def feed(self, data: bytes) -> None:
         """Take some of the stream.
@@ -158,26 +170,40 @@ class Unpacker:
 
     def _take(self, record: Record) -> None:
         self._count += 1
-        self._total += record.size
-        if self._is_whole or self._count > ENTRIES or self._total > TREE_BYTES:
+        if self._is_whole or self._count > ENTRIES:
             raise HostileTree("a tree that does not end")
         if record.kind == END:
-            self._is_whole = bool(self._count > 1)
+            if self._count == 1 or self._open:
+                raise HostileTree("the end of a tree in the midst of it")
+            self._is_whole = True
             del self._bytes[: HEAD.size]
             return
-        here = self._inside(record.path, is_first=self._count == 1)
+        here = self._inside(record)
+        self._make_room(record)
         begin = HEAD.size + len(record.path)
         link = bytes(self._bytes[begin : begin + record.size]) if record.kind == LINK else b""
         del self._bytes[: begin + len(link)]
         self._make(record, here, link)
 
+    def _make_room(self, record: Record) -> None:
+        self._total += record.size + ENTRY_BYTES
+        if self._total > TREE_BYTES:
+            raise HostileTree("a tree of more than 64 GiB")
+        if self._total > self._room:
+            raise HostFault(
+                f"what the guest sends does not fit: there is room for {max(self._room, 0) >> 20} MiB",
+                hint=f"make room beside {os.fsdecode(self._target)}, or get less",
+            )
+
     def _make(self, record: Record, here: bytes, link: bytes) -> None:
         try:
             if record.kind == DIR_BEGINS:
                 os.mkdir(here, 0o700)  # noqa: PTH102 bytes
-                self._folders.add(record.path)
+                self._open.append(record.path)
             elif record.kind == DIR_ENDS:
-                self._end_folder(record)
+                self._open.pop()
+                os.utime(here, ns=(record.mtime_ns, record.mtime_ns))
+                os.chmod(here, record.mode & 0o777)  # noqa: PTH101 bytes
             elif record.kind == LINK:
                 if b"\0" in link:
                     raise HostileTree("a symlink with a zero byte")
@@ -190,12 +216,8 @@ class Unpacker:
                 if not self._left:
                     self._close()
         except FileExistsError:
-            raise HostileTree(f"the path {record.path!r} twice") from None
-
-    def _end_folder(self, record: Record) -> None:
-        if record.path not in self._folders:
-            raise HostileTree(f"the end of a folder that did not begin: {record.path!r}")
-        self._ended.append(record)
+            raise HostileTree(f"the path {record.path[:80]!r} twice") from None
+        self._is_ours = True
 
     def _close(self) -> None:
         assert self._now is not None
@@ -204,36 +226,55 @@ class Unpacker:
         os.close(self._file)
         self._file = -1
 
-    def _inside(self, path: bytes, *, is_first: bool) -> bytes:
-        if is_first != (not path) and not (path == b"" and b"" in self._folders):
-            raise HostileTree(f"the path {path!r} at the wrong place")
-        if not path:
-            return self._target
-        parts = path.split(b"/")
-        if b"\0" in path or any(part in {b"", b".", b".."} for part in parts):
-            raise HostileTree(f"the path {path!r}")
-        if b"/".join(parts[:-1]) not in self._folders:
-            raise HostileTree(f"the path {path!r} in no folder of the tree")
-        return self._target + b"/" + path
+    def _inside(self, record: Record) -> bytes:
+        path = record.path
+        if record.kind == DIR_ENDS:
+            if path != (self._open[-1] if self._open else None):
+                raise HostileTree(f"the end of a folder that is not the last: {path[:80]!r}")
+        elif not path or not self._open:
+            if path or self._count > 1:
+                raise HostileTree(f"the path {path[:80]!r} at the wrong place")
+        else:
+            folder, _, name = path.rpartition(b"/")
+            if b"\0" in name or name in {b"", b".", b".."} or folder != self._open[-1] or len(self._open) > DEPTH:
+                raise HostileTree(f"the path {path[:80]!r}")
+        return self._target + b"/" + path if path else self._target
 
     def finish(self) -> None:
-        """Set the folders' modes and times.
+        """Say that no more comes.
 
         Raises:
             HostileTree: the stream is not whole.
         """
         if not self._is_whole or self._bytes:
             raise HostileTree("a tree that is not whole")
-        for record in self._ended:
-            here = self._target + (b"/" + record.path if record.path else b"")
-            os.utime(here, ns=(record.mtime_ns, record.mtime_ns))
-            os.chmod(here, record.mode & 0o777)  # noqa: PTH101 bytes
+        self._is_done = True
 
     def close(self) -> None:
-        """Let go of the open file, if any."""
+        """Let go of the open file, if any, and remove a tree that is not whole."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        if self._is_ours and not self._is_done:
+            _remove(self._target)
+
+
+def _remove(path: bytes) -> None:
+    with suppress(OSError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            _open_up(path)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)  # noqa: PTH108 bytes
+
+
+def _open_up(top: bytes) -> None:
+    """Let us into folders that the guest wanted closed."""
+    os.chmod(top, 0o700)  # noqa: PTH101 bytes
+    for folder, names, _ in os.walk(top):
+        for name in names:
+            if not os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 bytes
+                os.chmod(os.path.join(folder, name), 0o700)  # noqa: PTH101, PTH118 bytes
 
 
 def _check(kind: int, mode: int, mtime_ns: int, size: int, length: int) -> None:

@@ -4,19 +4,30 @@ from pathlib import Path
 
 import anyio
 import pytest
+from guest_image import guests_of
 
-from luminaguard.host.detached import Ended, run_attached
+from luminaguard.host.detached import Ended, ask_to_stop, run_attached, start, wait
 from luminaguard.host.limits import Limits
 from luminaguard.sandboxes.base import Mount, Sandbox, Walls
 from luminaguard.sandboxes.namespace import Namespace
 from luminaguard.sandboxes.none import NoWalls
+from luminaguard.sandboxes.vm import MicroVm
 
 AT = Path("/workspace")
 
 
-@pytest.fixture(params=["namespace", "none"])
+@pytest.fixture(scope="module")
+def guests(guest_image: Path, tmp_path_factory: pytest.TempPathFactory) -> MicroVm:
+    return guests_of(tmp_path_factory.mktemp("state"), guest_image)
+
+
+@pytest.fixture(params=["namespace", "none", pytest.param("guests", marks=pytest.mark.vm)])
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
-    made: Sandbox = Namespace(tmp_path / "state") if request.param == "namespace" else NoWalls()
+    made: Sandbox = NoWalls()
+    if request.param == "namespace":
+        made = Namespace(tmp_path / "state")
+    elif request.param == "guests":
+        made = request.getfixturevalue("guests")
     if (why := made.missing()) is not None:
         pytest.skip(f"no {request.param}: {why}")
     return made
@@ -73,6 +84,22 @@ def test_a_program_that_is_not_there_ends_with_an_error(sandbox: Sandbox, tmp_pa
 
 def test_a_program_is_asked_before_it_is_killed(sandbox: Sandbox, tmp_path: Path) -> None:
     script = "trap 'echo saved; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
-    ended, log = run(sandbox, tmp_path, "sh", "-c", script, timeout_s=0.5)
+    (tmp_path / "tree").mkdir()
+    place, walls = tmp_path / "place", Walls(tree=Mount(source=tmp_path / "tree", at=AT, writable=True))
+
+    async def asked() -> Ended:
+        start(place, sandbox.enclose(("sh", "-c", script), walls), timeout_s=60)
+        while "ready" not in ((place / "log").read_text() if (place / "log").exists() else ""):
+            assert not (place / "result.json").exists()
+            await anyio.sleep(0.01)
+        ask_to_stop(place)
+        return await wait(place)
+
+    ended = anyio.run(asked)
+    assert (ended.cause, ended.exit_code) == ("cancelled", 3)
+    assert "saved" in (place / "log").read_text()
+
+
+def test_a_program_that_takes_too_long_is_ended(sandbox: Sandbox, tmp_path: Path) -> None:
+    ended, _ = run(sandbox, tmp_path, "sleep", "1000", timeout_s=0.5)
     assert ended.cause == "timeout"
-    assert "saved" in log

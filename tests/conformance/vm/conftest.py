@@ -12,6 +12,7 @@ import pytest
 from luminaguard.vm.apple import Apple
 from luminaguard.vm.base import Hypervisor, VmConfig
 from luminaguard.vm.firecracker import Firecracker
+from luminaguard.vm.kept import Kept
 from luminaguard.vm.qemu import Qemu
 
 TOOLS = (
@@ -23,11 +24,12 @@ DRIVERS: dict[str, Callable[[], Hypervisor]] = {
     "qemu": Qemu,
     "firecracker": Firecracker,
     "apple": Apple,
+    "kept": lambda: Kept({"qemu": Qemu}),
 }
 
 
 def must_run(name: str) -> bool:
-    return name == "qemu" and os.environ.get("LUMINAGUARD_MUST_RUN") == "1"
+    return name in {"qemu", "kept"} and os.environ.get("LUMINAGUARD_MUST_RUN") == "1"
 
 
 @pytest.fixture(scope="session")
@@ -79,4 +81,5 @@ def driver(request: pytest.FixtureRequest, vm_cache: Path) -> Hypervisor:
 
 @pytest.fixture
 def config(root_image: Path) -> VmConfig:
-    return VmConfig(root=root_image, boot_timeout_s=120.0)
+    # What "kept" begins outlives a test run that is killed: not for long.
+    return VmConfig(root=root_image, boot_timeout_s=120.0, deadline_s=600.0)

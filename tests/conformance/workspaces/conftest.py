@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from guest_image import guests_of
 
 from luminaguard.host.detached import Ended, run_attached
 from luminaguard.host.git import Git, Places, find_repository
@@ -15,6 +16,7 @@ from luminaguard.model.ids import Oid
 from luminaguard.sandboxes.base import Sandbox
 from luminaguard.sandboxes.namespace import Namespace
 from luminaguard.sandboxes.none import NoWalls
+from luminaguard.sandboxes.vm import MicroVm
 from luminaguard.workspaces.base import Delivered, Start, Workspace, Workspaces, with_preparation
 from luminaguard.workspaces.checkout import CheckoutWorkspaces
 from luminaguard.workspaces.overlay import OverlayWorkspaces
@@ -128,6 +130,14 @@ def walls(tmp_path_factory: pytest.TempPathFactory) -> Namespace:
     return Namespace(tmp_path_factory.mktemp("state"))
 
 
+@pytest.fixture(scope="session")
+def guests(guest_image: Path, tmp_path_factory: pytest.TempPathFactory) -> MicroVm:
+    return guests_of(tmp_path_factory.mktemp("state"), guest_image)
+
+
+GUESTS = pytest.param("guests", marks=pytest.mark.vm)
+
+
 def new_repository(root: Path, *options: str) -> None:
     root.mkdir(parents=True)
     git = ("git", "-C", str(root))
@@ -136,43 +146,59 @@ def new_repository(root: Path, *options: str) -> None:
         subprocess.run((*git, "config", name, value), check=True)
 
 
-def bench_of(kind: str, root: Path, walls: Namespace) -> Bench:
+def bench_of(kind: str, root: Path, request: pytest.FixtureRequest) -> Bench:
+    walls: Namespace | MicroVm = request.getfixturevalue("guests" if kind == "guests" else "walls")
     if kind == "checkout without walls":
         return Bench(root, lambda git, places: CheckoutWorkspaces(git, places, NoWalls()), NoWalls())
-    if (why := walls.overlay_missing() if kind == "overlay" else walls.missing()) is not None:
+    if (why := walls.missing() if kind == "checkout" else walls.overlay_missing()) is not None:
         pytest.skip(f"no {kind}: {why}")
-    if kind == "overlay":
+    if kind != "checkout":
         return Bench(root, lambda git, places: OverlayWorkspaces(git, places, walls), walls)
     return Bench(root, lambda git, places: CheckoutWorkspaces(git, places, walls), walls)
 
 
-@pytest.fixture(params=["overlay", "checkout", "checkout without walls"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path, walls: Namespace) -> Bench:
+@pytest.fixture(params=["overlay", "checkout", "checkout without walls", GUESTS])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     """Every kind of workspaces, on a repository whose path has a space and an umlaut."""
     root = tmp_path / "a repository für uns"
     new_repository(root)
-    made = bench_of(request.param, root, walls)
+    made = bench_of(request.param, root, request)
     made.commit("first", a="one\ntwo\nthree\n", src__b="b\n", gone="old\n", run_sh="#!/bin/sh\n")
     return made
 
 
-@pytest.fixture
-def overlay_bench(tmp_path: Path, walls: Namespace) -> Bench:
+@pytest.fixture(params=["overlay", GUESTS])
+def overlay_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     """Overlays behind real walls: what hostile agents are let loose on."""
-    root = tmp_path / "repository"
-    new_repository(root)
-    made = bench_of("overlay", root, walls)
+    return bench_in(tmp_path, request.param, request)
+
+
+def bench_in(folder: Path, kind: str, request: pytest.FixtureRequest) -> Bench:
+    new_repository(folder / "repository")
+    made = bench_of(kind, folder / "repository", request)
     made.commit("first", a="one\ntwo\nthree\n", src__b="b\n")
     return made
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path, walls: Namespace) -> Callable[..., Bench]:
+def shared_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """Overlays behind walls that share the kernel with this machine: what there is to hide of it."""
+    return bench_in(tmp_path, "overlay", request)
+
+
+@pytest.fixture
+def guests_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    """Guests alone: what only they have, a disk and a hypervisor."""
+    return bench_in(tmp_path, "guests", request)
+
+
+@pytest.fixture(params=["overlay", GUESTS])
+def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Bench]:
     """Repositories of other shapes: `make_bench("--object-format=sha256")`."""
 
     def make(*options: str) -> Bench:
         root = tmp_path / "other"
         new_repository(root, *options)
-        return bench_of("overlay", root, walls)
+        return bench_of(request.param, root, request)
 
     return make

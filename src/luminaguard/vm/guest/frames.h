@@ -33,6 +33,9 @@ enum {
     ROOT = 'R',    /* device, type: becomes the root, with a writable layer in memory over it */
     REFRESH = 'T', /* i64 seconds, i64 nanoseconds, 32 bytes of entropy */
     FREEZE = 'Z',  /* u8: 1 stops all programs, 0 lets them go on */
+    ADOPT = 'D',   /* another host takes over: programs go on, and nobody hears of those that run now */
+    LISTEN = 'L',  /* a token, u16 ports of the loopback: these and no others lead to the host; see mux.h */
+    WATCH = 'W',   /* wait for the next frame without sleeping; programs are not served meanwhile */
     OFF = 'Q',     /* power off */
 };
 
@@ -44,7 +47,7 @@ enum {
     ERR = 'e',
     EXIT = 'x',  /* i32 exit code, negative for a signal */
     EATEN = 'a', /* u32 bytes of input that it has taken */
-    DONE = 'r',  /* i32 errno of MOUNT, ROOT, REFRESH, FREEZE */
+    DONE = 'r',  /* i32 errno of MOUNT, ROOT, REFRESH, FREEZE, LISTEN, WATCH */
     BYE = 'b',   /* why the agent ends the connection */
 };
 

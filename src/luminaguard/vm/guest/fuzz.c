@@ -6,7 +6,30 @@
 #include <stdlib.h>
 
 #include "frames.h"
+#include "mux.h"
 #include "trees.h"
+
+static void take_ports(const struct frame *frame) {
+    struct listening listening;
+    if (frame->type != LISTEN || listening_of(frame, &listening))
+        return;
+    assert(listening.token + TOKEN + 2 * listening.count == frame->payload + frame->size);
+    for (uint32_t i = 0; i < listening.count; i++)
+        assert(listening.ports[i]);
+}
+
+static void take_streams(uint8_t *bytes, size_t size) {
+    uint8_t head[FRAME_HEAD];
+    struct frame frame;
+    long used;
+    while ((used = stream_frame_of(bytes, size, &frame)) > 0) {
+        assert((size_t)used <= size && frame.size <= STREAM_BLOCK && frame.payload + frame.size == bytes + used);
+        assert(stream_frame_to(head, frame.type, frame.id, frame.size) == (size_t)used);
+        assert(!memcmp(head, bytes, FRAME_HEAD));
+        bytes += used;
+        size -= used;
+    }
+}
 
 static void take_words(const struct frame *frame) {
     static struct program program;
@@ -31,6 +54,7 @@ static void take_frames(uint8_t *bytes, size_t size) {
     while ((used = frame_of(bytes, size, &frame)) > 0) {
         assert((size_t)used <= size && frame.payload + frame.size == bytes + used);
         take_words(&frame);
+        take_ports(&frame);
         bytes += used;
         size -= used;
     }
@@ -66,6 +90,7 @@ int main(int count, char **paths) {
         uint8_t *bytes = malloc(size + !size); /* of exactly this size: the sanitizer sees one byte too far */
         assert(fread(bytes, 1, size, file) == size);
         take_records(bytes, size);
+        take_streams(bytes, size);
         take_frames(bytes, size);
         free(bytes);
         fclose(file);

@@ -20,17 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-int write_all(int fd, const void *from, size_t size) {
-    for (const char *at = from; size;) {
-        ssize_t done = write(fd, at, size);
-        if (done < 0 && errno != EINTR)
-            return errno;
-        if (done > 0)
-            at += done, size -= done;
-    }
-    return 0;
-}
-
 void power_off(void) {
     for (;;)
         reboot(RB_AUTOBOOT); /* with -no-reboot this ends the virtual machine */
@@ -97,15 +86,26 @@ static int open_port(const char *path) {
 }
 
 /* Hypervisors with vsock connect to the guest, so the guest listens. */
-static int accept_vsock(unsigned port) {
-    static int listener = -1;
+static int listen_vsock(unsigned port, int flags) {
     struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
-    if (listener < 0) {
-        listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (bind(listener, (void *)&address, sizeof address) || listen(listener, 1))
-            return -1;
-    }
-    return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (listener < 0 || (!bind(listener, (void *)&address, sizeof address) && !listen(listener, 1)))
+        return listener;
+    int failed = errno;
+    close(listener);
+    errno = failed;
+    return -1;
+}
+
+int accept_host(int listener) {
+    struct sockaddr_vm caller = {0};
+    socklen_t size = sizeof caller;
+    int fd = accept4(listener, (void *)&caller, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 || caller.svm_cid == VMADDR_CID_HOST)
+        return fd;
+    close(fd); /* a program of the guest's own */
+    errno = EAGAIN;
+    return -1;
 }
 
 static int vsock_port; /* 0 where the channel is a virtio port */
@@ -132,7 +132,24 @@ int is_vsock(void) {
 }
 
 int open_again(void) {
-    return accept_vsock(vsock_port);
+    static int listener = -1;
+    if (listener < 0)
+        listener = listen_vsock(vsock_port, 0);
+    for (int fd; listener >= 0;) {
+        if ((fd = accept_host(listener)) >= 0) {
+            fcntl(fd, F_SETFL, 0); /* what is said there is said whole */
+            return fd;
+        }
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            break;
+    }
+    return -1;
+}
+
+int open_mux(void) {
+    if (is_vsock())
+        return listen_vsock(vsock_port - 1, SOCK_NONBLOCK);
+    return open("/dev/vport0p2", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
 }
 
 static void make_folders(const char *path) {
