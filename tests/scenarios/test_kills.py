@@ -84,6 +84,14 @@ def test_a_run_that_is_killed_a_dozen_times(stage: Stage) -> None:
     must_have_started_fairly(stage, issues)
 
 
+@pytest.mark.vm
+def test_a_run_in_guests_is_killed_half_a_dozen_times(in_guests: Stage) -> None:
+    issues = prepared(in_guests, 5, seed=3)
+    run_under_kills(in_guests, kills=6, most_facts=4, seed=3)
+    must_have_started_fairly(in_guests, issues)
+    in_guests.must_be_whole(landed=issues)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_that_is_killed_a_hundred_times(walled: Stage) -> None:

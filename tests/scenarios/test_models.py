@@ -234,3 +234,23 @@ def test_a_real_agent_lands_three_issues(play: Play, agent: str) -> None:
     stage.must_be_whole(landed=["1", "2", "3"])
     assert all(issue["cost"]["input_tokens"] for issue in stage.issues_told().values())  # type: ignore[index]
     must_hold_no_key(stage)
+
+
+@pytest.mark.agents
+@pytest.mark.parametrize("answer", ["approve", "reject"])
+def test_what_an_agent_asks_waits_for_a_person(play: Play, answer: str) -> None:
+    if not is_installed():
+        skip_or_fail("the agents are not installed: make agents")
+    stage = play(
+        "Please. [[s:shell echo made > 1.txt]] [[tokens:10/10]]", agent=REAL["opencode"].replace('"allow"', '"ask"')
+    )
+    stage.env["PATH"] = os.pathsep.join((str(agents_folder() / "bin"), stage.env["PATH"]))
+    session = stage.start("--attempts", "1")
+    stage.wait_for("the question", lambda: stage.facts("1", "asked"))
+    problems = stage.say("problems").stdout
+    assert "its agent asks" in problems
+    assert "luminaguard approve 1, or luminaguard reject 1 --why TEXT" in problems
+    assert stage.say(answer, "1", *(("--why", "not that way") if answer == "reject" else ())).returncode == 0
+    assert session.wait(120) == (0 if answer == "approve" else 1), (stage.said(session), stage.logs())
+    assert stage.issues_told()["1"]["state"] == ("landed" if answer == "approve" else "failed")
+    assert f"answered: {'yes' if answer == 'approve' else 'no'}" in stage.say("logs", "1").stdout
