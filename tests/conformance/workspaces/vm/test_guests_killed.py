@@ -1,5 +1,6 @@
 """Guests, their hypervisors and their parents are killed: what was committed is there, and nothing is left running."""
 
+import functools
 import os
 import random
 import signal
@@ -96,13 +97,17 @@ def test_what_was_committed_outlives_a_kill(guests_bench: Bench, work: Workspace
     assert guests_bench.collect(work).commit == said(place).split()[1]
 
 
+def has_some(place: Path) -> bool:
+    return said(place).count("made") > 2 or (place / "result.json").exists()
+
+
 def test_kills_at_random_moments_lose_a_second_at_most(guests_bench: Bench, work: Workspace, tmp_path: Path) -> None:
     chance = random.Random(7)
     safe: list[str] = []
     for number in range(4):
         place = tmp_path / str(number)
         begun(guests_bench, work, place, MANY.replace("n=0", f"n={number}000"))
-        wait_for("some commits", lambda place=place: said(place).count("made") > 2 or (place / "result.json").exists())
+        wait_for("some commits", functools.partial(has_some, place))
         time.sleep(chance.uniform(0, 3))  # not to wait for anything: the random moment of the kill
         killed(place, chance.choice(["shim", "runner", "machine"]))
         made = [line.split()[1:] for line in said(place).splitlines() if line.startswith("made")]
