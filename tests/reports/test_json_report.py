@@ -12,7 +12,14 @@ from luminaguard.reports.html import report_html
 from luminaguard.reports.json_report import issues_json, plan_json, report_json, status_json
 from luminaguard.reports.markdown import report_markdown
 from luminaguard.reports.standing import State
-from luminaguard.reports.status_text import event_line, issue_detail, problems_json, problems_text, status_lines
+from luminaguard.reports.status_text import (
+    event_line,
+    issue_detail,
+    problems_json,
+    problems_text,
+    status_lines,
+    waiting_lines,
+)
 from luminaguard.reports.view import run_view
 
 PlanOf = Callable[[dict[str, str]], Plan]
@@ -218,7 +225,7 @@ def test_any_facts_give_a_document_of_the_contract(facts: tuple[Fact, ...], now:
 def test_any_facts_can_be_shown(facts: tuple[Fact, ...], width: int) -> None:
     view = run_view(facts)
     lines = status_lines(view, width=width)
-    assert len(lines) == len(view.tasks) + 1
+    assert len(lines) == len(view.tasks) + len(waiting_lines(view)) + 1
     shown = [*lines, problems_text(view), report_markdown(view), report_html(view)]
     shown += [issue_detail(view, task.id) for task in view.tasks]
     shown += [line for fact in facts if (line := event_line(fact)) is not None]

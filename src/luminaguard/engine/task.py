@@ -298,7 +298,8 @@ class Task:
             what = "a provider's limit ended it before it was done"
             return Again(why="limited", what=what, feedback=self._log(what, made), has_work=has_work)
         if (hold := doorway.stop(self.id)) is not None:
-            return Again(why="retry", what=hold.why, feedback=self._log(hold.why, made), has_work=has_work)
+            what = text(made, "problem") or hold.why
+            return Again(why="retry", what=what, feedback=self._log(what, made), has_work=has_work)
         return None
 
     async def _leave(self, count: int, made: Mapping[str, Json]) -> None:
