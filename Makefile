@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo "$(BIN)/python -m pip" \
 	|| echo "$(PYTHON) -m pip --python $(BIN)/python") --disable-pip-version-check install -q
 
-.PHONY: demo setup fmt check test test-slow test-vm test-vm-slow agents test-agents bench
+.PHONY: demo setup fmt check test test-slow test-vm test-vm-slow agents test-agents contracts bench
 
 demo: .venv/.runs
 	$(BIN)/luminaguard demo
@@ -51,6 +51,11 @@ agents: .venv/.develops
 
 test-agents: agents
 	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -m agents $(ARGS)
+
+# What GitHub says of its own API: needs npm; some 2 MB are kept in a cache. Tests of the GitHub driver and of the local
+# forge's face hold requests and answers against it, and skip without it.
+contracts: .venv/.develops
+	$(BIN)/python tests/forges/github/github_contracts.py
 
 bench: .venv/.emulates
 	@set -e; for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file"; done

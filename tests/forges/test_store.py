@@ -4,14 +4,18 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
+from luminaguard.forges import schema
 from luminaguard.forges.base import PullDraft
 from luminaguard.forges.local import LocalTracker
+from luminaguard.forges.records import Snapshots
 from luminaguard.forges.store import TrackerStore
+from luminaguard.forges.talk import Talk
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import IssueState, Kind
@@ -210,3 +214,52 @@ def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostFault, match=r"tracker\.db cannot be used"):
         TrackerStore(tmp_path / "file" / "tracker.db").issues()
+
+
+def test_tables_of_the_first_version_are_brought_up_and_keep_what_they_hold(store: TrackerStore) -> None:
+    store.path.parent.mkdir()
+    with closing(sqlite3.connect(store.path)) as connection:
+        connection.executescript(schema._FIRST)
+        connection.executescript(
+            "PRAGMA user_version = 1;"
+            """INSERT INTO issue (id, number, position, state, document) VALUES
+               ('BACK-3', NULL, 0, 'open', '{"title": "a", "labels": [], "needs": [], "blocks": [], "touches": [],
+                "kind": null}');"""
+            "INSERT INTO comment (issue, time, author, text) VALUES ('BACK-3', 5, 'bob', 'hm');"
+            "INSERT INTO pull VALUES (1, 'b', 'h', 'main', 'BACK-3', 't', 'x', NULL);"
+        )
+    assert [(one.author, one.text, one.time) for one in store.comments("BACK-3")] == [("bob", "hm", 5.0)]
+    assert [(pull.branch, pull.is_draft) for pull in store.pulls()] == [("b", False)]
+    seen = Snapshots(store).now()
+    assert dict(seen.numbers) == {"BACK-3": 1_000_000}
+    assert seen.pulls[1].is_open
+
+
+def test_snapshot_is_read_again_only_after_a_change(store: TrackerStore) -> None:
+    store.add("a")
+    store.add("b", needs=(IssueId("1"), IssueId("gone")), parent=IssueId("1"))
+    snapshots = Snapshots(store)
+    seen = snapshots.now()
+    assert snapshots.now() is seen
+    assert (dict(seen.blocked_by), dict(seen.blocking), dict(seen.children)) == ({2: (1,)}, {1: (2,)}, {1: (2,)})
+    TrackerStore(store.path).close("1", reason="not_planned")
+    turn = snapshots.now().issues[1].turn
+    assert turn is not None
+    assert (turn.what, turn.reason) == ("closed", "not_planned")
+
+
+def test_pull_that_was_closed_is_opened_again_by_its_draft(store: TrackerStore) -> None:
+    store.add("a")
+    pull = store.open_pull(draft("x"))
+    Talk(store).turn_pull(int(pull.id), is_closed=True, who="ann")
+    assert not Snapshots(store).now().pulls[2].is_open
+    assert store.open_pull(draft("x")).id == pull.id
+    assert Snapshots(store).now().pulls[2].is_open
+
+
+def test_labels_that_a_person_put_on_a_pull_stay(store: TrackerStore) -> None:
+    store.add("a")
+    pull = store.open_pull(draft("x"))
+    Talk(store).edit_pull(int(pull.id), who="ann", labels=("hot",))
+    store.open_pull(replace(draft("x"), labels=("ours",)))
+    assert Snapshots(store).now().pulls[2].labels == ("hot", "ours")

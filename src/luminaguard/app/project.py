@@ -1,29 +1,44 @@
 """A repository as the user means it: where it lies, what is set for it, where its issues are."""
 
+import functools
 import os
+import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from luminaguard.app.detect import DetectedChecks, detect_checks
 from luminaguard.app.settings import load, with_flags
 from luminaguard.app.settings_tables import BacklogSource, Settings
 from luminaguard.forges.all import format_of
-from luminaguard.forges.base import Forge
+from luminaguard.forges.base import Checking, Commenting, Forge, Reviewing
 from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
 from luminaguard.host.git import Git, Places, find_repository
 from luminaguard.host.lookup import Lookup
 from luminaguard.host.trunk import Trunk
+from luminaguard.host.upstream import Upstream
 from luminaguard.model.faults import UserFault
 
 OURS = ("LuminaGuard", "luminaguard@localhost")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class TalkativeForge(Forge, Reviewing, Checking, Commenting, Protocol):
+    """A forge over a network: it shows reviews, keeps verdicts on commits, and has comments."""
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Keep connections for the block."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
-    """What every command begins with. `target` is the branch that changes land on."""
+    """What every command begins with. `target` is the branch that changes land on, at `remote` where there is one.
+
+    `git_env` is what git needs to be let in there; `reached` is the forge where it can be told more.
+    """
 
     places: Places
     settings: Settings
@@ -32,11 +47,17 @@ class Project:
     store: TrackerStore
     forge: Forge
     backlog: str
+    remote: str | None = None
+    git_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    reached: TalkativeForge | None = None
 
-    @property
+    @functools.cached_property
     def trunk(self) -> Trunk:
         """The target branch."""
-        return Trunk(self.git, self.places, target=self.target, identity=_identity(self.git))
+        upstream = None
+        if self.remote is not None:
+            upstream = Upstream(git=self.git, remote=self.remote, target=self.target, env=self.git_env)
+        return Trunk(self.git, self.places, target=self.target, identity=_identity(self.git), upstream=upstream)
 
     def at_work(self, lock: int, lookup: Lookup) -> "Project":
         """Give the same project for a session: every git child keeps the lock open, names are looked up cheaply."""
@@ -58,21 +79,44 @@ def open_project(repo: Path, *, backlog: Path | None = None, flags: Mapping[str,
         settings = replace(settings, backlog=there)
     git = Git(places.root)
     store = TrackerStore(places.state / "tracker.db", who=_identity(git)[0])
-    forge, name = _forge(settings, places, store)
     target = settings.landing.target or main_branch(git)
-    return Project(places=places, settings=settings, git=git, target=target, store=store, forge=forge, backlog=name)
+    source, remote = settings.backlog.source, settings.landing.remote
+    if source in (BacklogSource.LOCAL, BacklogSource.FILE):
+        forge, name = _forge(settings, places, store)
+        return Project(
+            places=places,
+            settings=settings,
+            git=git,
+            target=target,
+            store=store,
+            forge=forge,
+            backlog=name,
+            remote=remote,
+        )
+    remote = remote or "origin"
+    reached = pkgutil.resolve_name(REACH)(settings, places.root, remote=remote)
+    return Project(
+        places=places,
+        settings=settings,
+        git=git,
+        target=target,
+        store=store,
+        forge=reached.forge,
+        backlog=reached.name,
+        remote=remote,
+        git_env=reached.git_env,
+        reached=reached.forge,
+    )
+
+
+REACH = "luminaguard.app.remote_forges:reached"
+"""By name: it brings an HTTP client along, which most commands need not wait for."""
 
 
 def _forge(settings: Settings, places: Places, store: TrackerStore) -> tuple[Forge, str]:
-    source = settings.backlog.source
     tracker = LocalTracker(store)
-    if source is BacklogSource.LOCAL:
+    if settings.backlog.source is BacklogSource.LOCAL:
         return tracker, "local"
-    if source is not BacklogSource.FILE:
-        raise UserFault(
-            f"{settings.path}: [backlog] source = '{source}' is not supported by this version",
-            hint="export the issues (gh issue list --json ... > issues.json) and use source = 'file'",
-        )
     path = places.root / settings.backlog.path
     return FileBacklog(path, source=format_of(path), root=places.root, tracker=tracker), f"file {settings.backlog.path}"
 

@@ -79,6 +79,19 @@ class BacklogSettings:
     source: BacklogSource = key(one_of(BacklogSource), BacklogSource.LOCAL, "where the issues live")
     path: str = key(text(), "issues", 'for "file": a folder of Markdown, or an export: beads, gh --json, tasks.json')
     write_back: bool = key(switch(), False, 'for "file": true also closes the issue in the file, in the landing commit')  # noqa: FBT003 a key's default
+    repository: str | None = key(
+        optional(text()), None, 'for a forge: "owner/name"; that of the remote if none is given'
+    )
+    base_url: str | None = key(
+        optional(text(r"https?://[^\s]+", expected='an address: "https://git.example.org"')),
+        None,
+        "for a forge of your own: where its API is (GitHub Enterprise), or the server (GitLab, Gitea)",
+    )
+    labels: tuple[str, ...] = key(
+        many(text(), expected='a list of labels: ["ready"]'), (), "for a forge: only issues with all of these labels"
+    )
+    milestone: str | None = key(optional(text()), None, "for a forge: only issues of this milestone")
+    assignee: str | None = key(optional(text()), None, "for a forge: only issues of this person")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +159,17 @@ class ReviewSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandingSettings:
-    """[landing]: how a change reaches the target. No `target` is the repository's main branch."""
+    """[landing]: how a change reaches the target. No `target` is the repository's main branch.
+
+    No `remote` is "origin" where the backlog lives on a forge, and none elsewhere: the target is the branch here.
+    """
 
     target: str | None = key(
         optional(text(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\]+", expected='a branch name, such as "main"')),
         None,
         "the branch that changes land on",
     )
+    remote: str | None = key(optional(text(r"[A-Za-z0-9][\w./-]*")), None, "the remote that landings are pushed to")
     style: LandingStyle = key(one_of(LandingStyle), LandingStyle.SQUASH, "what a landed change looks like")
     approve: Approval = key(one_of(Approval), Approval.AUTO, '"human" waits for luminaguard approve')
 

@@ -56,6 +56,10 @@ def _explained(written: str, declared: Field[Any]) -> str:
 
 
 _EXAMPLES: dict[tuple[str, str], object] = {
+    ("backlog", "repository"): "owner/name",
+    ("backlog", "base_url"): "https://git.example.org",
+    ("backlog", "milestone"): "1.0",
+    ("backlog", "assignee"): "octocat",
     ("run", "isolation"): "auto",
     ("run", "agent"): "mine",
     ("run", "prompt"): "prompt.md",
@@ -63,6 +67,7 @@ _EXAMPLES: dict[tuple[str, str], object] = {
     ("checks", "run"): ["make test"],
     ("review", "agent"): "mine",
     ("landing", "target"): "main",
+    ("landing", "remote"): "origin",
     ("budget", "usd_per_run"): 50.0,
     ("budget", "tokens_per_issue"): 5_000_000,
     ("budget", "tokens_per_run"): 50_000_000,

@@ -90,6 +90,8 @@ async def work(
         fd = stack.enter_context(only_one(state / "lock"))
         journal = stack.enter_context(open_journal(state / "journal.db"))
         lookup = stack.enter_context(lookup_in(project.git.root))
+        if project.reached is not None:
+            await stack.enter_async_context(project.reached.open())
         project = project.at_work(fd, lookup)
         await project.trunk.clear_stale_locks()
         await clear_leftovers(project.places)
@@ -205,6 +207,9 @@ async def _wire(
         messages=messages,
         closing_edits=_closing_edits(project),
         ledger=door.ledger if door else None,
+        reviewing=project.reached,
+        checking=project.reached,
+        commenting=project.reached,
     )
     policy = _policy(project, agent=name, checks=found.run, rules=await _rules(project))
     return Wired(drivers=drivers, policy=policy, walled=walled, checks_from=found.why)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from luminaguard.forges.base import Forge
+from luminaguard.forges.base import Checking, Commenting, Forge, Reviewing
 from luminaguard.gates.base import Gate
 from luminaguard.gateway.base import Budget, Ledger
 from luminaguard.journal.base import Journal
@@ -167,7 +167,7 @@ class Drivers:
     """Everything outside, wired by `app`.
 
     `closing_edits` is None unless the status is written back into a file, `ledger` where no agent calls a model
-    through the gateway.
+    through the gateway; `reviewing`, `checking` and `commenting` are what the forge can be told besides.
     """
 
     journal: Journal
@@ -180,3 +180,6 @@ class Drivers:
     messages: Messages
     closing_edits: ClosingEdits | None = None
     ledger: Ledger | None = None
+    reviewing: Reviewing | None = None
+    checking: Checking | None = None
+    commenting: Commenting | None = None

@@ -22,6 +22,7 @@ class Book:
         self._news: dict[str, anyio.Event] = {}
         self._read_up_to = 0
         self._untold: list[Fact] = []
+        self._rung = anyio.Event()
         self.take_in()
         self._untold.clear()
 
@@ -40,6 +41,8 @@ class Book:
         kinds[fact.kind] = fact
         if is_new and (event := self._news.pop(fact.subject, None)):
             event.set()
+        if is_new:
+            self._rung.set()
         return is_new
 
     async def follow(self, told: Callable[[Fact], None]) -> None:
@@ -53,6 +56,16 @@ class Book:
     async def news(self, subject: str) -> None:
         """Wait until the subject has a fact more."""
         await self._news.setdefault(subject, anyio.Event()).wait()
+
+    async def anything(self) -> None:
+        """Wait until there is a fact that was not there when this last came back."""
+        await self._rung.wait()
+        self._rung = anyio.Event()
+
+    def since(self, seq: int) -> list[Fact]:
+        """List the facts of all subjects above a seq, in order."""
+        found = (fact for kinds in self._facts.values() for fact in kinds.values() if fact.seq > seq)
+        return sorted(found, key=lambda fact: fact.seq)
 
     async def add(self, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
         """Write a fact, or find the one that is there."""

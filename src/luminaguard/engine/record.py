@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Issue, IssueState, Kind
-from luminaguard.model.work import FileChange, Finding, Verdict
+from luminaguard.model.work import FileChange, Finding, Severity, Verdict
 
 
 def issue_json(issue: Issue) -> dict[str, Json]:
@@ -52,6 +52,20 @@ def files_json(files: Sequence[FileChange]) -> list[Json]:
 def findings_json(findings: Sequence[Finding]) -> list[Json]:
     """Write findings."""
     return [dict(asdict(it)) for it in findings]
+
+
+def findings_of(data: Json) -> tuple[Finding, ...]:
+    """Read what `findings_json` wrote."""
+    rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+    return tuple(
+        Finding(
+            severity=Severity(str(row["severity"])),
+            file=str(row["file"]),
+            line=int(number(row, "line")),
+            text=str(row["text"]),
+        )
+        for row in rows
+    )
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Json]:

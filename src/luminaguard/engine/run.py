@@ -9,6 +9,7 @@ import anyio
 from luminaguard.engine.base import Drivers, Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.doorway import Doorway
+from luminaguard.engine.herald import Herald, last_words
 from luminaguard.engine.lander import Lander
 from luminaguard.engine.record import issue_json, number, text, texts
 from luminaguard.engine.slots import Movement, Slots
@@ -20,6 +21,7 @@ from luminaguard.model.plan import Plan, PlannedIssue
 from luminaguard.planner.schedule import remaining_path
 
 LONGEST_NAME = 50
+LAST_WORDS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +169,19 @@ async def _work(
         group.start_soon(lander.serve)
         group.start_soon(book.follow, told)
         group.start_soon(doorway.watch)
+        if (herald := _herald(drivers, book)) is not None:
+            group.start_soon(herald.serve)
         for task in sorted(tasks, key=lambda task: (not task.is_under_way, -ranks[task.id], natural(task.id))):
             group.start_soon(task.run)
         await session.movement.all_still()
+        if herald is not None:
+            await last_words(herald, within_s=LAST_WORDS_S)
         group.cancel_scope.cancel()
+
+
+def _herald(drivers: Drivers, book: Book) -> Herald | None:
+    has_ears = drivers.reviewing or drivers.checking or drivers.commenting
+    return Herald(drivers, book) if has_ears else None
 
 
 def _ranks(book: Book, asked: tuple[IssueId, ...]) -> dict[IssueId, float]:

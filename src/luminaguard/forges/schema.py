@@ -7,13 +7,10 @@ from pathlib import Path
 
 from luminaguard.model.faults import UserFault
 
-VERSION = 1
-"""`PRAGMA user_version` of the tables below."""
-
 BUSY_S = 30.0
 """How long one process waits for another."""
 
-_TABLES = """
+_FIRST = """
 CREATE TABLE issue (
     id TEXT PRIMARY KEY,
     number INTEGER,              -- the id where it is a number, for the sequence shared with pull requests
@@ -60,9 +57,87 @@ CREATE TRIGGER event_stays BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'eve
 CREATE TRIGGER event_is_kept BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
 """
 
+_SECOND = """
+CREATE TABLE alias (             -- programs that speak GitHub's language know an issue by a number only:
+                                 -- from 1,000,000 on, far above what a sequence that begins at 1 reaches
+    number INTEGER PRIMARY KEY,
+    issue TEXT NOT NULL UNIQUE
+);
+INSERT INTO alias (number, issue)
+    SELECT 999999 + row_number() OVER (ORDER BY rowid), id FROM issue WHERE number IS NULL;
+CREATE TRIGGER issue_gets_alias AFTER INSERT ON issue WHEN NEW.number IS NULL BEGIN
+    INSERT INTO alias (number, issue) SELECT coalesce(max(number), 999999) + 1, NEW.id FROM alias;
+END;
+CREATE TABLE said (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    subject TEXT NOT NULL,       -- as an event's
+    time REAL NOT NULL,
+    author TEXT NOT NULL,
+    text TEXT NOT NULL,
+    edited REAL
+);
+INSERT INTO said (seq, subject, time, author, text) SELECT seq, issue, time, author, text FROM comment;
+DROP TABLE comment;
+ALTER TABLE said RENAME TO comment;
+CREATE INDEX comment_by_subject ON comment (subject);
+ALTER TABLE pull ADD COLUMN author TEXT;
+ALTER TABLE pull ADD COLUMN is_draft INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pull ADD COLUMN is_closed INTEGER NOT NULL DEFAULT 0;  -- without a merge
+ALTER TABLE pull ADD COLUMN labels TEXT NOT NULL DEFAULT '[]';
+DROP INDEX pull_open_by_branch;
+CREATE UNIQUE INDEX pull_open_by_branch ON pull (branch) WHERE merged IS NULL AND is_closed = 0;
+CREATE TABLE label (
+    name TEXT PRIMARY KEY COLLATE NOCASE,
+    colour TEXT NOT NULL,
+    description TEXT
+);
+CREATE TABLE review (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    pull INTEGER NOT NULL REFERENCES pull (number),
+    time REAL NOT NULL,
+    author TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('APPROVED', 'CHANGES_REQUESTED', 'COMMENTED')),
+    text TEXT NOT NULL,
+    head TEXT NOT NULL
+);
+CREATE INDEX review_by_pull ON review (pull);
+CREATE TABLE line_comment (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    review INTEGER NOT NULL REFERENCES review (seq),
+    path TEXT NOT NULL,
+    line INTEGER,
+    side TEXT NOT NULL CHECK (side IN ('LEFT', 'RIGHT')),
+    text TEXT NOT NULL,
+    answers INTEGER REFERENCES line_comment (seq)
+);
+CREATE INDEX line_comment_by_review ON line_comment (review);
+CREATE TABLE status (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    head TEXT NOT NULL,
+    context TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('error', 'failure', 'pending', 'success')),
+    description TEXT,
+    url TEXT,
+    time REAL NOT NULL,
+    author TEXT NOT NULL
+);
+CREATE INDEX status_by_head ON status (head);
+CREATE TABLE check_run (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    head TEXT NOT NULL,
+    name TEXT NOT NULL,
+    said TEXT NOT NULL           -- everything else that is said of it, as JSON
+);
+CREATE INDEX check_run_by_head ON check_run (head);
+"""
+
+_STEPS = (_FIRST, _SECOND)
+VERSION = len(_STEPS)
+"""`PRAGMA user_version` of the tables: how many of the steps above were taken."""
+
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Set a fresh connection up, and make the tables where the file is new.
+    """Set a fresh connection up, and make the tables where the file is new or older than they are.
 
     Raises:
         UserFault: the file was written by a newer luminaguard, or by another program.
@@ -72,16 +147,17 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     # In one transaction: between two looks of its own, another process may make the tables.
     connection.execute("BEGIN")
-    there = _is_ours(connection, path)
+    there = _version(connection, path)
     connection.execute("ROLLBACK")
-    if there:
+    if there == VERSION:
         return
-    _use_wal(connection)
+    if there == 0:
+        _use_wal(connection)
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_ours(connection, path):
-        for statement in _statements(_TABLES):
+    for step in _STEPS[_version(connection, path) :]:
+        for statement in _statements(step):
             connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
 
@@ -99,17 +175,15 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether the tables are there; False in a new file."""
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Tell how many of the steps were taken; 0 in a new file."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version == VERSION:
-        return True
     if version > VERSION:
         what = f"{path} was written by a newer luminaguard (tables {version}, this one knows {VERSION})"
         raise UserFault(what, hint="upgrade luminaguard")
-    if version < 0 or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if version < 0 or (version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]):
         raise UserFault(f"{path} is a database of another program", hint="move it away: a new one is made")
-    return False
+    return version
 
 
 def _statements(script: str) -> Iterator[str]:

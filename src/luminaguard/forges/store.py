@@ -6,7 +6,7 @@ Blocking; safe from any thread and any number of processes, because every call i
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -38,11 +38,14 @@ class Changes(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comment:
-    """A comment. `time` is seconds since the epoch."""
+    """A comment. Times are seconds since the epoch; `edited` is None where it stands as it was written."""
 
+    seq: int
+    subject: str
     author: str
     text: str
     time: float
+    edited: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +73,24 @@ class TrackerStore:
         self._who = who
         self._clock = clock
 
+    @property
+    def database(self) -> Database:
+        """The tables, for the parts of the tracker that keep their own."""
+        return self._database
+
+    @property
+    def who(self) -> str:
+        """Who is named where nobody else is."""
+        return self._who
+
+    def now(self) -> float:
+        """Tell the time, in seconds since the epoch."""
+        return self._clock()
+
     def add(self, title: str, *, id: str | None = None, **said: Unpack[Changes]) -> Issue:  # noqa: A002 as typed
         """Add an open issue under the next free number, or under `id`."""
         with self._database.writing() as connection:
-            made = IssueId(str(_next_number(connection))) if id is None else _checked_id(id)
+            made = IssueId(str(next_number(connection))) if id is None else _checked_id(id)
             _must_be_free(connection, made)
             issue = replace(Issue(id=made, title=_title(title)), **_checked(said))
             position = connection.execute("SELECT coalesce(max(position), -1) + 1 FROM issue").fetchone()[0]
@@ -81,7 +98,7 @@ class TrackerStore:
                 "INSERT INTO issue (id, number, position, state, document) VALUES (?, ?, ?, ?, ?)",
                 (made, number_of(made), position, issue.state, document_of(issue)),
             )
-            self._log(connection, "added", made, {"title": issue.title})
+            self.log(connection, "added", made, {"title": issue.title})
         return issue
 
     def edit(self, issue: str, *, title: str | None = None, **changes: Unpack[Changes]) -> Issue:
@@ -93,23 +110,23 @@ class TrackerStore:
                 return before
             connection.execute("UPDATE issue SET document = ? WHERE id = ?", (document_of(after), after.id))
             said = changes if title is None else {"title": title, **changes}
-            self._log(connection, "edited", after.id, {"changes": json.loads(json.dumps(said))})
+            self.log(connection, "edited", after.id, {"changes": json.loads(json.dumps(said))})
         return after
 
-    def close(self, issue: str, *, comment: str = "") -> Issue:
+    def close(self, issue: str, *, comment: str = "", reason: str = "completed", who: str | None = None) -> Issue:
         """Close an issue with a comment; closing a closed one changes nothing and adds no second comment."""
-        return self._turn(issue, IssueState.CLOSED, "closed", comment)
+        return self._turn(issue, IssueState.CLOSED, "closed", comment, reason=reason, who=who)
 
-    def reopen(self, issue: str, *, comment: str = "") -> Issue:
+    def reopen(self, issue: str, *, comment: str = "", who: str | None = None) -> Issue:
         """Open a closed issue again; opening an open one changes nothing."""
-        return self._turn(issue, IssueState.OPEN, "reopened", comment)
+        return self._turn(issue, IssueState.OPEN, "reopened", comment, reason="reopened", who=who)
 
     def comment(self, issue: str, text: str, *, author: str | None = None) -> None:
         """Add a comment."""
         with self._database.writing() as connection:
             found = _issue(connection, issue)
-            self._comment(connection, found.id, _checked_text("comment", text), author=author)
-            self._log(connection, "commented", found.id, {"text": text})
+            self._comment(connection, found.id, checked_text("comment", text), author=author)
+            self.log(connection, "commented", found.id, {"text": text})
 
     def show(self, issue: str) -> Issue:
         """Read one issue."""
@@ -125,10 +142,9 @@ class TrackerStore:
     def comments(self, issue: str) -> tuple[Comment, ...]:
         """Read an issue's comments, oldest first."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM comment WHERE issue = ? ORDER BY seq", (_issue(connection, issue).id,)
-            )
-            return tuple(Comment(author=row["author"], text=row["text"], time=row["time"]) for row in rows)
+            query = "SELECT * FROM comment WHERE subject = ? ORDER BY seq"
+            rows = connection.execute(query, (_issue(connection, issue).id,))
+            return tuple(Comment(**dict(row)) for row in rows)
 
     def events(self, subject: str | None = None) -> tuple[Event, ...]:
         """Read all events, or those of an issue, oldest first."""
@@ -152,7 +168,7 @@ class TrackerStore:
             row = connection.execute(query, (draft.branch, draft.head)).fetchone()
             if row is not None and row["merged"] is not None:
                 return _pull(row)
-            number = _next_number(connection) if row is None else int(row["number"])
+            number = next_number(connection) if row is None else int(row["number"])
             self._write_pull(connection, number, draft, row)
             return _pull(connection.execute("SELECT * FROM pull WHERE number = ?", (number,)).fetchone())
 
@@ -165,58 +181,71 @@ class TrackerStore:
                 raise UserFault(f"there is no pull request {pull!r} in {self.path}", hint="check its number")
             if row["merged"] is None:
                 connection.execute("UPDATE pull SET merged = ? WHERE number = ?", (commit, number))
-                self._log(connection, "merged", f"pull:{number}", {"commit": commit})
+                self.log(connection, "merged", f"pull:{number}", {"commit": commit})
 
     def absorb(self, backlog: Backlog, *, source: str) -> tuple[Notice, ...]:
         """Bring the issues of a file in; returns what a person might not expect."""
         with self._database.writing() as connection:
 
             def log(what: str, subject: str, data: dict[str, Json]) -> None:
-                self._log(connection, what, subject, data)
+                self.log(connection, what, subject, data)
 
             return Absorption(connection=connection, source=source, log=log).take(backlog.issues)
 
-    def _turn(self, issue: str, state: IssueState, what: str, comment: str) -> Issue:
+    def _turn(self, issue: str, state: IssueState, what: str, comment: str, *, reason: str, who: str | None) -> Issue:
         with self._database.writing() as connection:
             found = _issue(connection, issue)
             if found.state is state:
                 return found
             connection.execute("UPDATE issue SET state = ? WHERE id = ?", (state, found.id))
             if comment:
-                self._comment(connection, found.id, _checked_text("comment", comment), author=None)
-            self._log(connection, what, found.id, {"comment": comment})
+                self._comment(connection, found.id, checked_text("comment", comment), author=who)
+            self.log(connection, what, found.id, {"comment": comment, "reason": reason}, who=who)
         return replace(found, state=state)
 
     def _comment(self, connection: sqlite3.Connection, issue: str, text: str, *, author: str | None) -> None:
         connection.execute(
-            "INSERT INTO comment (issue, time, author, text) VALUES (?, ?, ?, ?)",
+            "INSERT INTO comment (subject, time, author, text) VALUES (?, ?, ?, ?)",
             (issue, self._clock(), author or self._who, text),
         )
 
     def _write_pull(
         self, connection: sqlite3.Connection, number: int, draft: PullDraft, row: sqlite3.Row | None
     ) -> None:
-        wanted = {key: getattr(draft, key) for key in ("branch", "head", "target", "issue", "title", "body")}
+        said = ("branch", "head", "target", "issue", "title", "body", "is_draft")
+        before: list[str] = [] if row is None else json.loads(row["labels"])
+        labels = json.dumps([*before, *(label for label in draft.labels if label not in before)])
+        wanted = {**{key: getattr(draft, key) for key in said}, "labels": labels, "is_closed": False}
         if row is not None and all(row[key] == value for key, value in wanted.items()):
             return
         connection.execute(
-            "INSERT INTO pull (number, branch, head, target, issue, title, body)"
-            " VALUES (:number, :branch, :head, :target, :issue, :title, :body) ON CONFLICT (number) DO UPDATE SET"
-            " head = :head, target = :target, issue = :issue, title = :title, body = :body",
-            {"number": number, **wanted},
+            "INSERT INTO pull (number, branch, head, target, issue, title, body, is_draft, labels, author)"
+            " VALUES (:number, :branch, :head, :target, :issue, :title, :body, :is_draft, :labels, :author)"
+            " ON CONFLICT (number) DO UPDATE SET head = :head, target = :target, issue = :issue, title = :title,"
+            " body = :body, is_draft = :is_draft, labels = :labels, is_closed = :is_closed",
+            {"number": number, "author": self._who, **wanted},
         )
         what = "opened" if row is None else "updated"
-        self._log(connection, what, f"pull:{number}", {"branch": draft.branch, "head": draft.head})
+        self.log(connection, what, f"pull:{number}", {"branch": draft.branch, "head": draft.head})
 
-    def _log(self, connection: sqlite3.Connection, what: str, subject: str, data: dict[str, Json]) -> None:
+    def log(
+        self,
+        connection: sqlite3.Connection,
+        what: str,
+        subject: str,
+        data: Mapping[str, Json],
+        *,
+        who: str | None = None,
+    ) -> None:
+        """Add the event that every change ends with, in the change's own transaction."""
         connection.execute(
             "INSERT INTO event (time, who, what, subject, data) VALUES (?, ?, ?, ?, ?)",
-            (self._clock(), self._who, what, subject, json.dumps(data, ensure_ascii=False)),
+            (self._clock(), who or self._who, what, subject, json.dumps(data, ensure_ascii=False)),
         )
 
 
-def _next_number(connection: sqlite3.Connection) -> int:
-    """Issues and pull requests share one sequence, as on GitHub."""
+def next_number(connection: sqlite3.Connection) -> int:
+    """Give the next free number: issues and pull requests share one sequence, as on GitHub."""
     query = "SELECT max((SELECT coalesce(max(number), 0) FROM issue), (SELECT coalesce(max(number), 0) FROM pull))"
     return int(connection.execute(query).fetchone()[0]) + 1
 
@@ -251,6 +280,8 @@ def _pull(row: sqlite3.Row) -> Pull:
         title=row["title"],
         body=row["body"],
         merged=merged,
+        head=Oid(row["head"]),
+        is_draft=bool(row["is_draft"]),
     )
 
 
@@ -273,7 +304,7 @@ def _checked_id(text: str) -> IssueId:
 
 
 def _title(text: str) -> str:
-    title = one_line(_checked_text("title", text))
+    title = one_line(checked_text("title", text))
     if not title:
         raise UserFault("an issue needs a title", hint="give a few words")
     return title
@@ -283,7 +314,7 @@ def _checked(changes: Changes) -> Changes:
     """Bring what a person typed into shape."""
     checked = changes.copy()
     if "body" in checked:
-        checked["body"] = _checked_text("body", checked["body"])
+        checked["body"] = checked_text("body", checked["body"])
     if "needs" in checked:
         checked["needs"] = tuple(_checked_id(need) for need in checked["needs"])
     if (parent := checked.get("parent")) is not None:
@@ -295,7 +326,8 @@ def _checked(changes: Changes) -> Changes:
     return checked
 
 
-def _checked_text(name: str, text: str) -> str:
+def checked_text(name: str, text: str) -> str:
+    """Give back a text that the tables and JSON can hold; anything else is a UserFault."""
     try:
         text.encode()
     except UnicodeEncodeError:

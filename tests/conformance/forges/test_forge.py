@@ -10,6 +10,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from github_driver import driver_on
+from github_server import Server
+from lab_drivers import Lab, filled, gitea_lab, gitlab_lab
 
 from luminaguard.forges.all import FORMATS, format_of
 from luminaguard.forges.base import Forge, Pull, PullDraft
@@ -70,10 +73,28 @@ FILES: dict[str, tuple[str, dict[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """Where a forge lives: issue 1 is open, 2 is open and waits for 1, 3 is closed. `opened` comes back to it."""
+    """Where a forge lives: issue 1 is open, 2 is open and waits for 1, 3 is closed. `opened` comes back to it.
 
-    database: Path
+    `push` brings a branch there; `comments` gives an issue's, and `merged` what each pull request landed as, by number.
+    `database` is the local tracker's file, which threads and processes may share.
+    """
+
     opened: Callable[[], Forge]
+    push: Callable[[str, str], object]
+    comments: Callable[[str], list[str]]
+    merged: Callable[[], list[str | None]]
+    database: Path | None = None
+
+
+def stored(database: Path, opened: Callable[[], Forge]) -> Ground:
+    """A ground whose truth is in the local tracker's file."""
+    return Ground(
+        opened=opened,
+        push=lambda branch, head: None,
+        comments=lambda issue: [one.text for one in TrackerStore(database).comments(issue)],
+        merged=lambda: [one.merged for one in TrackerStore(database).pulls()],
+        database=database,
+    )
 
 
 def local_ground(root: Path) -> Ground:
@@ -82,7 +103,7 @@ def local_ground(root: Path) -> Ground:
     store.add("Second", needs=(IssueId("1"),))
     store.add("Third")
     store.close("3")
-    return Ground(database=store.path, opened=lambda: LocalTracker(TrackerStore(store.path)))
+    return stored(store.path, lambda: LocalTracker(TrackerStore(store.path)))
 
 
 def file_ground(root: Path, name: str) -> Ground:
@@ -97,12 +118,65 @@ def file_ground(root: Path, name: str) -> Ground:
     def opened() -> Forge:
         return FileBacklog(root / where, source=source, root=root, tracker=LocalTracker(TrackerStore(database)))
 
-    return Ground(database=database, opened=opened)
+    return stored(database, opened)
 
 
-@pytest.fixture(params=["local", *FILES])
+def github_ground(_: Path) -> Ground:
+    server = Server()
+    server.add_issue("First", body="Do it.")
+    server.add_issue("Second")
+    server.add_issue("Third", state="closed")
+    server.blocked[2] = [1]
+
+    def landed(number: int) -> str | None:
+        said = [one.partition("\n")[0].rstrip(".").split()[-1] for one in server.comments_on(number) if "Landed" in one]
+        return said[0] if said else None
+
+    return Ground(
+        opened=lambda: driver_on(server),
+        push=lambda branch, head: server.branches.update({branch: head}),
+        comments=lambda issue: [one.partition("\n")[0] for one in server.comments_on(int(issue))],
+        merged=lambda: [landed(one["number"]) for one in server.pulls()],
+    )
+
+
+def lab_ground(_: Path, made: Callable[[], Lab]) -> Ground:
+    lab = filled(made())
+    return Ground(
+        opened=lab.opened,
+        push=lab.server.push,
+        comments=lambda issue: [one.partition("\n")[0] for one in lab.comments(int(issue))],
+        merged=lab.landed,
+    )
+
+
+STORED: dict[str, Callable[[Path], Ground]] = {
+    "local": local_ground,
+    **{name: partial(file_ground, name=name) for name in FILES},
+}
+GROUNDS: dict[str, Callable[[Path], Ground]] = {
+    **STORED,
+    "github": github_ground,
+    "gitlab": partial(lab_ground, made=gitlab_lab),
+    "gitea": partial(lab_ground, made=gitea_lab),
+}
+
+
+@pytest.fixture(params=GROUNDS)
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
-    return local_ground(tmp_path) if request.param == "local" else file_ground(tmp_path, request.param)
+    return GROUNDS[request.param](tmp_path)
+
+
+@pytest.fixture(params=STORED)
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    """A ground that threads and processes may share; elsewhere there is one orchestrator for a repository."""
+    return STORED[request.param](tmp_path)
+
+
+def pull_of(ground: Ground, wanted: PullDraft) -> Pull:
+    """Push the branch, then ask for its pull request, as the engine does."""
+    ground.push(wanted.branch, wanted.head)
+    return anyio.run(ground.opened().open_pull, wanted)
 
 
 def draft(branch: str = "feature/issue-1", *, head: Oid = A, title: str = "First") -> PullDraft:
@@ -167,48 +241,46 @@ def test_closing_is_seen_by_reading_again_and_by_who_opens_it_again(ground: Grou
 def test_closing_twice_leaves_one_comment(ground: Ground) -> None:
     closed(ground.opened(), "1", "landed as aaa")
     closed(ground.opened(), "1", "landed as aaa")
-    assert [one.text for one in TrackerStore(ground.database).comments("1")] == ["landed as aaa"]
+    assert ground.comments("1") == ["landed as aaa"]
 
 
 def test_pull_of_a_branch_is_made_once_and_brought_up_to_the_draft(ground: Ground) -> None:
-    first = anyio.run(ground.opened().open_pull, draft())
-    second = anyio.run(ground.opened().open_pull, draft(head=B, title="First, again"))
+    first = pull_of(ground, draft())
+    second = pull_of(ground, draft(head=B, title="First, again"))
     assert second.id == first.id
     assert second.title == "First, again"
-    assert len(TrackerStore(ground.database).pulls()) == 1
+    assert len(ground.merged()) == 1
 
 
 def test_pulls_of_two_branches_are_two(ground: Ground) -> None:
-    forge = ground.opened()
-    first, second = (anyio.run(forge.open_pull, draft(branch)) for branch in ("a", "b"))
+    first, second = (pull_of(ground, draft(branch)) for branch in ("a", "b"))
     assert first.id != second.id
     assert {first.id, second.id}.isdisjoint({"1", "2", "3"})
 
 
 def test_merged_once_stays_merged_as_that_commit(ground: Ground) -> None:
-    pull = anyio.run(ground.opened().open_pull, draft())
+    pull = pull_of(ground, draft())
     for commit in (A, A, B):
         anyio.run(partial(ground.opened().mark_merged, pull.id, commit=commit))
-    assert [one.merged for one in TrackerStore(ground.database).pulls()] == [A]
+    assert ground.merged() == [A]
 
 
 def test_pull_asked_for_again_after_its_merge_is_the_same(ground: Ground) -> None:
-    forge = ground.opened()
-    pull = anyio.run(forge.open_pull, draft())
-    anyio.run(partial(forge.mark_merged, pull.id, commit=B))
-    assert anyio.run(forge.open_pull, draft()).id == pull.id
+    pull = pull_of(ground, draft())
+    anyio.run(partial(ground.opened().mark_merged, pull.id, commit=B))
+    again = pull_of(ground, draft())
+    assert (again.id, again.merged) == (pull.id, B)
 
 
 def test_branch_that_goes_on_after_its_merge_gets_a_new_pull(ground: Ground) -> None:
-    forge = ground.opened()
-    pull = anyio.run(forge.open_pull, draft())
-    anyio.run(partial(forge.mark_merged, pull.id, commit=B))
-    assert anyio.run(forge.open_pull, draft(head=B)).id != pull.id
+    pull = pull_of(ground, draft())
+    anyio.run(partial(ground.opened().mark_merged, pull.id, commit=B))
+    assert pull_of(ground, draft(head=B)).id != pull.id
 
 
-def test_threads_at_once_make_one_pull_and_one_comment(ground: Ground) -> None:
+def test_threads_at_once_make_one_pull_and_one_comment(shared: Ground) -> None:
     def whole_way(_: int) -> Pull:
-        forge = ground.opened()
+        forge = shared.opened()
         pull = anyio.run(forge.open_pull, draft())
         anyio.run(partial(forge.mark_merged, pull.id, commit=A))
         closed(forge, "1")
@@ -216,9 +288,8 @@ def test_threads_at_once_make_one_pull_and_one_comment(ground: Ground) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         pulls = list(pool.map(whole_way, range(8)))
-    store = TrackerStore(ground.database)
-    assert {pull.id for pull in pulls} == {store.pulls()[0].id}
-    assert len(store.comments("1")) == 1
+    assert len({pull.id for pull in pulls}) == len(shared.merged()) == 1
+    assert len(shared.comments("1")) == 1
 
 
 WORKER = """
@@ -236,10 +307,11 @@ for number in range(5):
 """
 
 
-def test_processes_at_once_share_one_sequence_of_numbers(ground: Ground) -> None:
-    anyio.run(ground.opened().backlog)
+def test_processes_at_once_share_one_sequence_of_numbers(shared: Ground) -> None:
+    assert shared.database is not None
+    anyio.run(shared.opened().backlog)
     workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, ground.database, str(number)], stdin=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-c", WORKER, shared.database, str(number)], stdin=subprocess.PIPE)
         for number in range(3)
     ]
     for worker in workers:
@@ -247,7 +319,7 @@ def test_processes_at_once_share_one_sequence_of_numbers(ground: Ground) -> None
         worker.stdin.write(b"go\n")
         worker.stdin.close()
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
-    store = TrackerStore(ground.database)
+    store = TrackerStore(shared.database)
     numbers = [issue.id for issue in store.issues()] + [pull.id for pull in store.pulls()]
     assert sorted(map(int, numbers)) == list(range(1, 3 + 15 + 5 + 1))
     assert len(store.comments("2")) == 1

@@ -41,6 +41,7 @@ VERBS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "tell": {
             "report": "what was done: Markdown, HTML, or JSON",
+            "serve": "the local tracker and repository for gh, git and programs that speak GitHub's language",
         },
         "guests": {
             "vm": "micro-VMs by themselves: spawn one, run programs in it, freeze it, move it",

@@ -8,6 +8,7 @@ import anyio
 from luminaguard.app.planning import make_plan
 from luminaguard.app.project import Project, open_project
 from luminaguard.app.tracking import Changes, add, close, edit, read, reopen
+from luminaguard.app.transfer import export_to, import_from
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Issue, Kind
@@ -19,13 +20,13 @@ from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.printing import Printer, printer_for, width
 
 SUMMARY = "the open issues as read, and what is left to do"
-ACTIONS = ("list", "show", "add", "edit", "close", "reopen")
+ACTIONS = ("list", "show", "add", "edit", "close", "reopen", "import", "export")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may be typed after the verb."""
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="what to do (list)")
-    parser.add_argument("what", nargs="?", metavar="ISSUE|TITLE", help="the issue; for add, the new one's title")
+    parser.add_argument("what", nargs="?", metavar="ISSUE|TITLE|PATH", help="the issue; for add, a title")
     group = parser.add_argument_group("for add and edit")
     group.add_argument("--id", help="for add: an id of your own instead of the next number")
     group.add_argument("--title", help="for edit")
@@ -40,12 +41,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--estimate", type=float, metavar="MINUTES")
     group.add_argument("--touches", metavar="PATH,PATH", help="files that it will change")
     group.add_argument("--comment", default="", help="for close and reopen")
+    parser.add_argument("--all", action="store_true", help="for import and export: closed issues too")
     show_examples(
         parser,
         ("luminaguard issues", "the open issues: kind, needs, what is there, what is left"),
         ('luminaguard issues add "Parse dates" --needs 3', "a new issue in the local tracker"),
         ("luminaguard issues edit 4 --label bug --body-file -", "change one; the text comes from standard input"),
         ('luminaguard issues close 4 --comment "done by hand"', "close one"),
+        (
+            "luminaguard issues import issues.json",
+            "copy from a backlog file, or `local`, to where yours live; each once",
+        ),
+        ("luminaguard issues export issues.json", "copy yours to a file, or to the tracker with `local`"),
     )
 
 
@@ -58,7 +65,23 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "show":
         _print_issue(printer, anyio.run(read, project, _wanted(options, "an issue")))
         return Exit.DONE
+    if options.action in ("import", "export"):
+        return anyio.run(_transfer, project, printer, options)
     _print_done(printer, options.action, _CHANGES[options.action](project, options))
+    return Exit.DONE
+
+
+async def _transfer(project: Project, printer: Printer, options: argparse.Namespace) -> int:
+    transfer = import_from if options.action == "import" else export_to
+    moved = await transfer(project, _wanted(options, "a file, or local"), everything=options.all)
+    if printer.is_json:
+        ids: list[Json] = [{"from": old, "to": new} for old, new in moved.ids.items()]
+        notices: list[Json] = list(moved.notices)
+        printer.document({"schema": "luminaguard/transfer@1", "issues": ids, "notices": notices})
+        return Exit.DONE
+    printer.line(f"{len(moved.added)} copied, {len(moved.ids) - len(moved.added)} were there")
+    for notice in moved.notices:
+        printer.note(f"note: {notice}")
     return Exit.DONE
 
 

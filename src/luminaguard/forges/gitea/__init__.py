@@ -1,0 +1,1 @@
+"""Gitea and Forgejo as a forge."""

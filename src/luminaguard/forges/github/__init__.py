@@ -1,0 +1,1 @@
+"""GitHub, github.com and Enterprise: issues in, pull requests out, reviews, checks, merges and comments."""

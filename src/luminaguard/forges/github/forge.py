@@ -1,0 +1,156 @@
+"""GitHub as a forge, with all that the seams ask: issues, pull requests, reviews, checks, merges, comments, writing."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
+
+import anyio
+
+from luminaguard.forges.base import (
+    CheckState,
+    ForeignCheck,
+    Merged,
+    NotMerged,
+    Pull,
+    PullDraft,
+    Remark,
+    ReviewNote,
+    Rules,
+)
+from luminaguard.forges.github.auth import Credentials, Token, missing_credentials
+from luminaguard.forges.github.checks import Checks
+from luminaguard.forges.github.comments import Comments
+from luminaguard.forges.github.issues import Filters, Issues
+from luminaguard.forges.github.line import Line
+from luminaguard.forges.github.merging import Merges
+from luminaguard.forges.github.permissions import Lacking, lacking
+from luminaguard.forges.github.pulls import Pulls
+from luminaguard.forges.github.repository import Repository
+from luminaguard.forges.github.reviews import Reviews
+from luminaguard.forges.github.rules import rules_of
+from luminaguard.forges.github.telling import ReportPlace, Telling
+from luminaguard.forges.github.wire import Counts, Sleep, Wire
+from luminaguard.forges.github.writing import Writing
+from luminaguard.model.ids import IssueId, Oid
+from luminaguard.model.issue import Backlog, Issue
+
+NOT_A_REPOSITORY = "no repository on GitHub is named (set its name, or add a remote: git remote add origin …)"
+
+
+class GitHub:
+    """One repository on GitHub. Inside `open()` connections are kept; outside each call makes its own."""
+
+    name = "github"
+
+    def __init__(
+        self,
+        repository: Repository | None,
+        credentials: Credentials | None,
+        *,
+        filters: Filters | None = None,
+        report: ReportPlace | None = None,
+        transport: object | None = None,
+        sleep: Sleep = anyio.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take what was found, which may be nothing: `missing` says so.
+
+        `transport` (httpx's), `sleep` and `clock` are for tests.
+        """
+        self._repository = repository
+        self._credentials = credentials
+        line = Line(repository or Repository(owner="", name=""), credentials or _NOBODY, transport=transport)
+        self._wire = Wire(line, sleep=sleep, clock=clock)
+        self._comments = Comments(self._wire)
+        self._issues = Issues(self._wire, self._comments, filters=filters)
+        self._pulls = Pulls(self._wire, self._comments)
+        self._reviews = Reviews(self._wire, self._comments)
+        self._checks = Checks(self._wire)
+        self._merges = Merges(self._wire, self._pulls, self._comments)
+        self._telling = Telling(self._wire, self._comments, report=report)
+        self._writing = Writing(self._wire, self._issues)
+
+    @property
+    def counts(self) -> Counts:
+        """How many requests were made, and how many of them GitHub answered with "unchanged"."""
+        return self._wire.counts
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """Keep connections for the tasks that are started inside."""
+        return self._wire.open()
+
+    def missing(self) -> str | None:
+        """Say what is absent and what to do, or None; asks no server."""
+        if self._repository is None:
+            return NOT_A_REPOSITORY
+        return missing_credentials(self._credentials, host=self._repository.host)
+
+    async def lacking(self) -> Lacking:
+        """Tell which permissions we lack, for `doctor`."""
+        return await lacking(self._wire)
+
+    async def backlog(self) -> Backlog:
+        """Read the issues that the filters let through, by number."""
+        return await self._issues.backlog()
+
+    async def issue(self, issue: IssueId) -> Issue:
+        """Read one issue afresh."""
+        return await self._issues.issue(issue)
+
+    async def close(self, issue: IssueId, *, comment: str) -> None:
+        """Close as completed with one comment; where it is closed already, nothing changes."""
+        await self._issues.close(issue, comment=comment)
+
+    async def open_pull(self, draft: PullDraft) -> Pull:
+        """Return the branch's pull request, brought up to the draft."""
+        return await self._pulls.open_pull(draft)
+
+    async def mark_merged(self, pull: str, *, commit: Oid) -> None:
+        """Record what the pull request landed as; a second time changes nothing."""
+        await self._pulls.mark_merged(pull, commit=commit)
+
+    async def post_review(self, pull: str, note: ReviewNote) -> None:
+        """Show a review; the same commit's a second time changes nothing."""
+        await self._reviews.post_review(pull, note)
+
+    async def remarks(self, pull: str) -> tuple[Remark, ...]:
+        """List what people have said, oldest first."""
+        return await self._reviews.remarks(pull)
+
+    async def rules(self, target: str) -> Rules:
+        """Read branch protection, rulesets and a merge queue."""
+        return await rules_of(self._wire, self._comments, target)
+
+    async def report_check(self, commit: Oid, *, name: str, state: CheckState, text: str) -> None:
+        """Show a verdict of ours."""
+        await self._checks.report_check(commit, name=name, state=state, text=text)
+
+    async def checks(self, commit: Oid) -> tuple[ForeignCheck, ...]:
+        """List the newest verdict of each check on a commit."""
+        return await self._checks.checks(commit)
+
+    async def merge(
+        self, pull: str, *, head: Oid, style: Literal["squash", "merge"], message: str
+    ) -> Merged | NotMerged:
+        """Merge if the head is still `head`."""
+        return await self._merges.merge(pull, head=head, style=style, message=message)
+
+    async def tell(self, issue: IssueId, text: str) -> None:
+        """Show our one status comment of the issue."""
+        await self._telling.tell(issue, text)
+
+    async def post_report(self, text: str, *, title: str) -> str:
+        """Post a report where the settings say; returns its address."""
+        return await self._telling.post_report(text, title=title)
+
+    async def add(self, issue: Issue) -> IssueId:
+        """Create an issue; returns the id that it got."""
+        return await self._writing.add(issue)
+
+    async def add_need(self, issue: IssueId, need: IssueId) -> None:
+        """Say that an issue waits for another."""
+        await self._writing.add_need(issue, need)
+
+
+_NOBODY = Token(text="-", source="nowhere")

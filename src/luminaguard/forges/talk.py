@@ -1,0 +1,243 @@
+"""What people and programs say beside issues: comments, reviews, labels, and pull requests as a person edits them."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from luminaguard.forges.fields import one_line
+from luminaguard.forges.store import Comment, TrackerStore, checked_text, next_number
+from luminaguard.model.faults import UserFault
+from luminaguard.model.ids import Json, Oid
+
+ReviewState = Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED"]
+GREY = "ededed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A label; one that nobody described is grey."""
+
+    name: str
+    colour: str = GREY
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineComment:
+    """A comment on a line of a pull request's diff; `line` None is the whole file, `answers` the one it replies to."""
+
+    seq: int
+    review: int
+    path: str
+    line: int | None
+    side: str
+    text: str
+    answers: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """A review of `head`, with what it says of lines."""
+
+    seq: int
+    pull: int
+    time: float
+    author: str
+    state: ReviewState
+    text: str
+    head: Oid
+    lines: tuple[LineComment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """A comment on a line that is to be made."""
+
+    path: str
+    text: str
+    line: int | None = None
+    side: str = "RIGHT"
+    answers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullForm:
+    """What a pull request is opened with."""
+
+    branch: str
+    head: Oid
+    target: str
+    issue: str
+    title: str
+    body: str
+    author: str
+    is_draft: bool = False
+
+
+class Talk:
+    """The parts of the tracker that only a forge's face needs. Blocking, as the store is, and with its errors."""
+
+    def __init__(self, store: TrackerStore) -> None:
+        self._store = store
+        self._database = store.database
+
+    def comments(self, subject: str) -> tuple[Comment, ...]:
+        """Read the comments of an issue (by its id) or a pull request ("pull:N"), oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM comment WHERE subject = ? ORDER BY seq", (subject,))
+            return tuple(Comment(**dict(row)) for row in rows)
+
+    def comment(self, seq: int) -> Comment | None:
+        """Read one comment; None where it is not there."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT * FROM comment WHERE seq = ?", (seq,)).fetchone()
+            return None if row is None else Comment(**dict(row))
+
+    def say(self, subject: str, text: str, *, author: str) -> Comment:
+        """Add a comment."""
+        with self._database.writing() as connection:
+            now = self._store.now()
+            made = connection.execute(
+                "INSERT INTO comment (subject, time, author, text) VALUES (?, ?, ?, ?)",
+                (subject, now, author, checked_text("comment", text)),
+            )
+            self._store.log(connection, "commented", subject, {"text": text}, who=author)
+            return Comment(seq=made.lastrowid or 0, subject=subject, author=author, text=text, time=now)
+
+    def reword(self, comment: Comment, text: str, *, who: str) -> Comment:
+        """Change a comment's text; what it said before stays in the events."""
+        with self._database.writing() as connection:
+            now = self._store.now()
+            words = (checked_text("comment", text), now, comment.seq)
+            connection.execute("UPDATE comment SET text = ?, edited = ? WHERE seq = ?", words)
+            said: dict[str, Json] = {"comment": comment.seq, "text": text}
+            self._store.log(connection, "comment edited", comment.subject, said, who=who)
+        return Comment(
+            seq=comment.seq, subject=comment.subject, author=comment.author, text=text, time=comment.time, edited=now
+        )
+
+    def unsay(self, comment: Comment, *, who: str) -> None:
+        """Take a comment away; what it said stays in the events."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM comment WHERE seq = ?", (comment.seq,))
+            self._store.log(connection, "comment deleted", comment.subject, {"comment": comment.seq}, who=who)
+
+    def open_pull(self, form: PullForm) -> int:
+        """Open a pull request and return its number.
+
+        Raises:
+            UserFault: its branch has an open one already.
+        """
+        with self._database.writing() as connection:
+            query = "SELECT number FROM pull WHERE branch = ? AND merged IS NULL AND is_closed = 0"
+            if (row := connection.execute(query, (form.branch,)).fetchone()) is not None:
+                raise UserFault(f"'{form.branch}' has the pull request {row['number']} already", hint="edit that one")
+            number = next_number(connection)
+            row_of = {field.name: getattr(form, field.name) for field in fields(form)}
+            row_of |= {"number": number, "title": title_of(form.title), "body": checked_text("body", form.body)}
+            names, marks = ", ".join(row_of), ", ".join(f":{name}" for name in row_of)
+            connection.execute(f"INSERT INTO pull ({names}) VALUES ({marks})", row_of)  # noqa: S608 names of columns
+            said: dict[str, Json] = {"branch": form.branch, "head": form.head}
+            self._store.log(connection, "opened", f"pull:{number}", said, who=form.author)
+        return number
+
+    def edit_pull(self, number: int, *, who: str, **changes: str | bool | Sequence[str]) -> None:
+        """Change columns of a pull request: title, body, target, head, is_draft, labels; same values change nothing."""
+        new: dict[str, str | bool] = {
+            key: json.dumps(value) if key == "labels" else value  # type: ignore[misc]
+            for key, value in changes.items()
+        }
+        if "title" in new:
+            new["title"] = title_of(str(new["title"]))
+        if "body" in new:
+            new["body"] = checked_text("body", str(new["body"]))
+        with self._database.writing() as connection:
+            before = _row(connection, number)
+            if all(before[key] == value for key, value in new.items()):
+                return
+            settings = ", ".join(f"{key} = :{key}" for key in new)
+            connection.execute(f"UPDATE pull SET {settings} WHERE number = :number", {"number": number, **new})  # noqa: S608 names of columns
+            self._store.log(connection, "updated", f"pull:{number}", {"changes": json.loads(json.dumps(new))}, who=who)
+
+    def turn_pull(self, number: int, *, is_closed: bool, who: str) -> None:
+        """Close a pull request without a merge, or open it again; a second time changes nothing."""
+        with self._database.writing() as connection:
+            before = _row(connection, number)
+            if before["merged"] is not None or bool(before["is_closed"]) is is_closed:
+                return
+            taken = "SELECT 1 FROM pull WHERE branch = ? AND merged IS NULL AND is_closed = 0"
+            if not is_closed and connection.execute(taken, (before["branch"],)).fetchone():
+                raise UserFault(f"'{before['branch']}' has another open pull request", hint="close that one first")
+            connection.execute("UPDATE pull SET is_closed = ? WHERE number = ?", (is_closed, number))
+            self._store.log(connection, "closed" if is_closed else "reopened", f"pull:{number}", {}, who=who)
+
+    def intend(self, number: int, *, commit: Oid) -> None:
+        """Write down that a pull request is about to land as a commit."""
+        with self._database.writing() as connection:
+            _row(connection, number)
+            self._store.log(connection, "merging", f"pull:{number}", {"commit": commit})
+
+    def review(
+        self, pull: int, *, author: str, state: ReviewState, text: str, head: Oid, remarks: Sequence[Remark] = ()
+    ) -> Review:
+        """Add a review with its remarks on lines."""
+        with self._database.writing() as connection:
+            made = connection.execute(
+                "INSERT INTO review (pull, time, author, state, text, head) VALUES (?, ?, ?, ?, ?, ?)",
+                (pull, self._store.now(), author, state, checked_text("review", text), head),
+            ).lastrowid
+            connection.executemany(
+                "INSERT INTO line_comment (review, path, line, side, text, answers) VALUES (?, ?, ?, ?, ?, ?)",
+                [(made, it.path, it.line, it.side, checked_text("comment", it.text), it.answers) for it in remarks],
+            )
+            self._store.log(connection, "reviewed", f"pull:{pull}", {"state": state, "head": head}, who=author)
+            row = connection.execute("SELECT * FROM review WHERE seq = ?", (made,)).fetchone()
+            return _review(connection, row)
+
+    def reviews(self, pull: int) -> tuple[Review, ...]:
+        """Read the reviews of a pull request, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM review WHERE pull = ? ORDER BY seq", (pull,)).fetchall()
+            return tuple(_review(connection, row) for row in rows)
+
+    def labels(self, used: Sequence[str]) -> tuple[Label, ...]:
+        """Read all labels: those that were described, then others of `used`."""
+        with self._database.reading() as connection:
+            known = [Label(**dict(row)) for row in connection.execute("SELECT * FROM label ORDER BY name")]
+        names = {label.name.lower() for label in known}
+        return (*known, *(Label(name=name) for name in dict.fromkeys(used) if name.lower() not in names))
+
+    def describe(self, label: Label, *, who: str) -> None:
+        """Make a label, or say something else of it."""
+        name = one_line(checked_text("label", label.name))
+        if not name:
+            raise UserFault("a label needs a name", hint="give a word or two")
+        with self._database.writing() as connection:
+            connection.execute(
+                "INSERT INTO label (name, colour, description) VALUES (?, ?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET colour = excluded.colour, description = excluded.description",
+                (name, label.colour, label.description),
+            )
+            self._store.log(connection, "label described", f"label:{name}", {"colour": label.colour}, who=who)
+
+
+def title_of(text: str) -> str:
+    """Give a title as one line; an empty one is a UserFault."""
+    title = one_line(checked_text("title", text))
+    if not title:
+        raise UserFault("a title is needed", hint="give a few words")
+    return title
+
+
+def _row(connection: sqlite3.Connection, number: int) -> sqlite3.Row:
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM pull WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise UserFault(f"there is no pull request {number}", hint="check its number")
+    return row
+
+
+def _review(connection: sqlite3.Connection, row: sqlite3.Row) -> Review:
+    lines = connection.execute("SELECT * FROM line_comment WHERE review = ? ORDER BY seq", (row["seq"],))
+    return Review(**dict(row), lines=tuple(LineComment(**dict(line)) for line in lines))

@@ -1,0 +1,217 @@
+"""Hostile callers: tokens that are none, bodies that are too much, paths that lead elsewhere, missing rights."""
+
+import base64
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from face_ground import Ground, Running, git, work_on
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from luminaguard.forges.face.server import unix_socket
+from luminaguard.forges.face.tokens import Holder, Rights, Tokens
+from luminaguard.model.faults import UserFault
+
+REPO = "/repos/ann/demo"
+
+
+def answer(ground: Ground, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        async with ground.client(token) as client:
+            return await client.request(method, path, **more)
+
+    return anyio.run(ask)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("", "Bearer", "Bearer x", "token ../../token", "Basic %%%", "Digest x", f"Bearer {'x' * 9000}"),
+        "Basic " + base64.b64encode(b"\xff:\xff").decode(),
+    ],
+)
+def test_without_a_good_token_nothing_is_told(ground: Ground, header: str) -> None:
+    for method, path in (
+        ("GET", REPO),
+        ("POST", "/graphql"),
+        ("GET", "/ann/demo.git/info/refs?service=git-upload-pack"),
+    ):
+        got = answer(ground, method, path, headers={"Authorization": header})
+        assert got.status_code == 401
+        assert got.headers["www-authenticate"].startswith("Basic")
+
+
+WRITES = [
+    ("POST", "issues", {"title": "x"}),
+    ("PATCH", "issues/1", {"title": "x"}),
+    ("POST", "issues/2/comments", {"body": "x"}),
+    ("POST", "issues/1/labels", {"labels": ["x"]}),
+    ("DELETE", "issues/1/labels", None),
+    ("POST", "issues/1/dependencies/blocked_by", {"issue_id": 1_500_000_002}),
+    ("POST", "issues/1/sub_issues", {"sub_issue_id": 1_500_000_002}),
+    ("POST", "labels", {"name": "x"}),
+    ("POST", "pulls", {"title": "x", "head": "topic", "base": "main"}),
+    ("PATCH", "pulls/3", {"title": "x"}),
+    ("PUT", "pulls/3/merge", {}),
+    ("POST", "pulls/3/reviews", {"event": "COMMENT", "body": "x"}),
+    ("POST", "pulls/3/comments", {"path": "f", "body": "x", "commit_id": "main"}),
+    ("POST", "statuses/main", {"state": "success"}),
+    ("POST", "check-runs", {"name": "x", "head_sha": "main"}),
+    ("DELETE", "git/refs/heads/topic", None),
+]
+
+
+def test_a_token_for_one_issue_reads_all_and_comments_there_and_nowhere_else(ground: Ground) -> None:
+    ground.store.add("mine")
+    ground.store.add("other")
+    work_on(ground.folder, "topic", "f", "1")
+    assert answer(ground, "POST", f"{REPO}/pulls", json=WRITES[8][2]).status_code == 201
+    token = ground.token(Rights.COMMENT, "1")
+    before = ground.store.events(), git(ground.folder, "for-each-ref").stdout
+    for method, path, body in WRITES:
+        assert answer(ground, method, f"{REPO}/{path}", token, json=body).status_code == 403, path
+    assert (ground.store.events(), git(ground.folder, "for-each-ref").stdout) == before
+    made = answer(ground, "POST", f"{REPO}/issues/1/comments", token, json={"body": "I am at it"})
+    assert (made.status_code, made.json()["user"]["type"]) == (201, "Bot")
+    assert answer(ground, "GET", f"{REPO}/issues/2", token).status_code == 200
+    own = f"{REPO}/issues/comments/{made.json()['id']}"
+    assert answer(ground, "PATCH", own, token, json={"body": "done"}).status_code == 200
+    theirs = answer(ground, "POST", f"{REPO}/issues/1/comments", json={"body": "a person's"}).json()["id"]
+    assert answer(ground, "DELETE", f"{REPO}/issues/comments/{theirs}", token).status_code == 403
+
+
+def test_the_list_of_writes_above_is_complete(ground: Ground) -> None:
+    """A full token gets through each of them: a 403 above is about the token, not about a wrong address."""
+    ground.store.add("mine")
+    ground.store.add("other")
+    work_on(ground.folder, "topic", "f", "1")
+    got = {path: answer(ground, method, f"{REPO}/{path}", json=body).status_code for method, path, body in WRITES}
+    assert set(got.values()) <= {200, 201, 204, 404, 422}
+    assert got["issues"] == got["pulls"] == got["check-runs"] == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"x" * (1024 * 1024 + 1), 413),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"[" * 100_000, 400),
+        (b'{"title": ' + b"[" * 50 + b"]" * 50 + b"}", 400),
+        (b'{"title": ["a"]}', 422),
+        (b'{"title": "a\\u0000"}', 422),
+        (b'{"title": "\\ud800"}', 422),
+        (b'{"title": "a", "labels": [1]}', 422),
+        (b'{"title": "a", "labels": {"a": 1}}', 422),
+        (b'{"title": "a", "milestone": {"a": 1}}', 422),
+        (b"\xff\xfe", 400),
+    ],
+)
+def test_a_body_that_cannot_be_is_refused_and_nothing_is_kept(ground: Ground, body: bytes, status: int) -> None:
+    assert answer(ground, "POST", f"{REPO}/issues", content=body).status_code == status
+    assert ground.store.issues() == ()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("commits/--help", "commits/main:README.md/status", "commits/..%2f..%2fx", "commits/main@{0}"),
+        *("branches/..%2F..%2FHEAD", "git/ref/heads/..%2F..%2FHEAD", "commits/HEAD", "commits/-n1", "issues/-1"),
+        *("issues/1e3", "issues/٣", f"issues/{'9' * 40}", "pulls/0", "commits/%00", "labels/%00", "branches/%ff"),
+    ],
+)
+def test_a_path_that_leads_elsewhere_leads_nowhere(ground: Ground, path: str) -> None:
+    assert answer(ground, "GET", f"{REPO}/{path}").status_code in (404, 422)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    where=st.sampled_from([one for one in WRITES if one[2] is not None]),
+    body=st.dictionaries(
+        st.sampled_from(
+            [
+                "title",
+                "body",
+                "labels",
+                "state",
+                "state_reason",
+                "milestone",
+                "head",
+                "base",
+                "sha",
+                "event",
+                "comments",
+            ]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(),
+            lambda inner: st.lists(inner, max_size=2),
+            max_leaves=4,
+        ),
+    ),
+)
+def test_whatever_a_body_says_it_is_answered_and_never_breaks(
+    ground: Ground, where: tuple[str, str, Any], body: dict[str, Any]
+) -> None:
+    method, path, _ = where
+    got = answer(ground, method, f"{REPO}/{path}", content=json.dumps(body))
+    assert got.status_code < 500, got.text
+
+
+def test_many_callers_at_once_are_all_answered(ground: Ground) -> None:
+    """Each needs a thread, and one more for git: with one pool for both, they would wait for each other for ever."""
+    got: list[int] = []
+
+    async def all_at_once() -> None:
+        async with ground.client() as client, anyio.create_task_group() as group:
+
+            async def ask() -> None:
+                got.append((await client.get(f"{REPO}/branches", timeout=60)).status_code)
+
+            for _ in range(80):
+                group.start_soon(ask)
+
+    async def in_time() -> None:
+        with anyio.fail_after(60):
+            await all_at_once()
+
+    anyio.run(in_time)
+    assert got == [200] * 80
+
+
+def test_tokens_are_in_files_of_their_owner_and_can_be_revoked(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path / "t")
+    full = tokens.full(login="ann")
+    assert tokens.full(login="ann") == full
+    other = tokens.make(Holder(login="r", rights=Rights.READ))
+    files = [path for path in tokens.folder.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert not any(other in path.read_text() or other in path.name for path in files)
+    tokens.revoke(other)
+    assert tokens.holder(other) is None
+    assert tokens.holder(full) == Holder(login="ann", rights=Rights.FULL)
+
+
+def test_a_socket_is_its_owners_alone_and_replaces_only_a_dead_one(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with unix_socket(path) as listener:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        listener.listen()
+        with pytest.raises(UserFault, match="somebody listens"):
+            unix_socket(path)
+    with unix_socket(path):
+        pass
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserFault, match="no socket"):
+        unix_socket(tmp_path / "file")
+    with pytest.raises(UserFault, match="too long"):
+        unix_socket(tmp_path / ("x" * 120))
+
+
+def test_the_token_is_not_written_into_the_environment_file(running: Running) -> None:
+    assert running.token not in (running.folder / ".git/luminaguard/forge/env").read_text()

@@ -1,0 +1,204 @@
+"""Which repository, and who we are to it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from github_server import FULL, Server
+
+from luminaguard.forges.github.auth import AppKey, Token, find_token, missing_credentials
+from luminaguard.forges.github.forge import GitHub
+from luminaguard.forges.github.repository import Repository, repository_at, repository_named, repository_of
+from luminaguard.model.faults import UserFault
+from luminaguard.model.ids import IssueId, Oid
+
+NO_GH = ("/nowhere/gh",)
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "full"),
+    [
+        ("https://github.com/octo/demo.git", "github.com", "octo/demo"),
+        ("https://github.com/octo/demo/", "github.com", "octo/demo"),
+        ("https://user:secret@github.com/octo/demo", "github.com", "octo/demo"),
+        ("git@github.com:octo/demo.git", "github.com", "octo/demo"),
+        ("ssh://git@ssh.github.com:443/octo/demo.git", "github.com", "octo/demo"),
+        ("git+ssh://git@github.com/octo/de.mo.git", "github.com", "octo/de.mo"),
+        ("https://ghe.example.org:8443/octo/demo.git", "ghe.example.org:8443", "octo/demo"),
+        ("git@ghe.example.org:octo/demo", "ghe.example.org", "octo/demo"),
+    ],
+)
+def test_repository_is_read_from_any_form_of_address(address: str, host: str, full: str) -> None:
+    found = repository_of(address)
+    assert found is not None
+    assert (found.host, found.full) == (host, full)
+
+
+@pytest.mark.parametrize("address", ["", "/srv/git/demo.git", "../demo", "https://github.com/octo", "file:///a/b"])
+def test_address_without_owner_and_name_is_none(address: str) -> None:
+    assert repository_of(address) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "api", "graphql"),
+    [
+        ("github.com", "https://api.github.com/", "https://api.github.com/graphql"),
+        ("acme.ghe.com", "https://api.acme.ghe.com/", "https://api.acme.ghe.com/graphql"),
+        ("ghe.example.org", "https://ghe.example.org/api/v3/", "https://ghe.example.org/api/graphql"),
+    ],
+)
+def test_server_has_its_api_where_github_says(host: str, api: str, graphql: str) -> None:
+    found = Repository(owner="o", name="r", host=host)
+    assert (found.api, found.graphql) == (api, graphql)
+
+
+def test_base_url_wins() -> None:
+    found = Repository(owner="o", name="r", base_url="http://127.0.0.1:4701")
+    assert (found.api, found.graphql) == ("http://127.0.0.1:4701/", "http://127.0.0.1:4701/graphql")
+
+
+@pytest.mark.parametrize("name", ["demo", "a/b/c/d", "octo/", "octo/de mo", "../x"])
+def test_name_that_is_none_is_the_users_fault(name: str) -> None:
+    with pytest.raises(UserFault, match="names no repository"):
+        repository_named(name)
+
+
+def test_repository_is_read_from_the_checkout(tmp_path: Path) -> None:
+    assert repository_at(tmp_path) is None
+    subprocess.run(("git", "init", "-q", tmp_path), check=True)
+    assert repository_at(tmp_path) is None
+    subprocess.run(("git", "-C", tmp_path, "remote", "add", "origin", "git@github.com:octo/demo.git"), check=True)
+    assert repository_at(tmp_path) == Repository(owner="octo", name="demo")
+
+
+def test_token_of_the_environment_is_taken_first() -> None:
+    env = {"GITHUB_TOKEN": "one", "GH_TOKEN": "two"}
+    assert find_token("github.com", env=env, gh=NO_GH) == Token(text="one", source="GITHUB_TOKEN")
+    assert find_token("github.com", env={"GH_TOKEN": "two"}, gh=NO_GH) == Token(text="two", source="GH_TOKEN")
+    assert find_token("github.com", env={"GITHUB_TOKEN": " "}, gh=NO_GH) is None
+
+
+def test_token_for_github_com_goes_to_no_other_server() -> None:
+    env = {"GITHUB_TOKEN": "one"}
+    assert find_token("ghe.example.org", env=env, gh=NO_GH) is None
+    named = find_token("ghe.example.org", env={**env, "GH_HOST": "ghe.example.org"}, gh=NO_GH)
+    assert named == Token(text="one", source="GITHUB_TOKEN")
+    own = find_token("ghe.example.org", env={**env, "GH_ENTERPRISE_TOKEN": "own"}, gh=NO_GH)
+    assert own == Token(text="own", source="GH_ENTERPRISE_TOKEN")
+
+
+def test_token_of_gh_is_asked_for_by_host(tmp_path: Path) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text('#!/bin/sh\ntest "$*" = "auth token --hostname github.com" && echo gho_x || exit 1\n')
+    gh.chmod(0o755)
+    env = {"PATH": "/usr/bin:/bin"}
+    assert find_token("github.com", env=env, gh=(str(gh),)) == Token(text="gho_x", source="gh auth token")
+    assert find_token("ghe.example.org", env=env, gh=(str(gh),)) is None
+
+
+def test_what_is_missing_is_said_with_the_way_out(tmp_path: Path) -> None:
+    assert "no repository" in (GitHub(None, None).missing() or "")
+    assert "GITHUB_TOKEN" in (GitHub(repository_named(FULL), None).missing() or "")
+    assert "gh auth login --hostname ghe.x" in (missing_credentials(None, host="ghe.x") or "")
+    key = AppKey(app_id="7", key_path=tmp_path / "key.pem")
+    assert "cannot be read" in (missing_credentials(key, host="github.com") or "")
+    key.key_path.write_text("hello")
+    assert "holds no private key" in (missing_credentials(key, host="github.com") or "")
+
+
+def test_token_shows_in_no_repr() -> None:
+    assert "secret" not in repr(Token(text="secret", source="GITHUB_TOKEN"))
+
+
+class AppServer(Server):
+    """Gives tokens only to the App whose key signed, and takes nothing else from then on."""
+
+    public: bytes = b""
+    granted: dict[str, str] = {}  # noqa: RUF012 set by the test
+    asked: list[str] = []  # noqa: RUF012 as above
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        kind, _, token = request.headers["authorization"].partition(" ")
+        path = request.url.path
+        if path.endswith(("/installation", "/access_tokens")):
+            claims = jwt.decode(token, self.public, algorithms=["RS256"], options={"verify_iat": False})
+            self.asked.append(path)
+            assert claims["iss"] == "7"
+            made = {"token": "ghs_x", "expires_at": "2099-01-01T00:00:00Z", "permissions": self.granted}
+            body = {"id": 42, "permissions": self.granted} if path.endswith("/installation") else made
+            return httpx.Response(200 if "repos" in path else 201, content=json.dumps(body), request=request)
+        assert (kind, token) == ("token", "ghs_x")
+        return await super().handle_async_request(request)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> tuple[AppServer, GitHub]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem, private, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path = tmp_path / "key.pem"
+    path.write_bytes(key.private_bytes(pem, private, plain))
+    server = AppServer(me="luminaguard[bot]")
+    server.public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    server.granted, server.asked = {"issues": "write", "metadata": "read"}, []
+    server.refuses = {"GET /user$": (403, {})}
+    credentials = AppKey(app_id="7", key_path=path)
+    forge = GitHub(repository_named(FULL), credentials, transport=server, sleep=server.sleep, clock=server.clock)
+    return server, forge
+
+
+def test_app_finds_its_installation_and_works_with_a_token_of_it(app: tuple[AppServer, GitHub]) -> None:
+    server, forge = app
+    server.add_issue("First")
+    assert forge.missing() is None
+    for text in ("working", "landed"):
+        anyio.run(forge.tell, IssueId("1"), text)
+    assert [one.partition("\n")[0] for one in server.comments_on(1)] == ["landed"]
+    assert server.asked == [f"/repos/{FULL}/installation", "/app/installations/42/access_tokens"]
+
+
+def test_app_shows_verdicts_as_check_runs_of_its_own(app: tuple[AppServer, GitHub]) -> None:
+    server, forge = app
+    other = {"name": "luminaguard", "head_sha": "a" * 40, "status": "completed", "app": {"id": 8}}
+    server.make_run(other)
+
+    async def report() -> None:
+        for state in ("pending", "pending", "failed"):
+            await forge.report_check(Oid("a" * 40), name="luminaguard", state=state, text="2 failed")
+
+    anyio.run(report)
+    assert [(one["status"], one["conclusion"]) for one in server.runs.values() if one["app"]["id"] == 7] == [
+        ("completed", "failure")
+    ]
+    assert server.statuses == []
+
+
+def test_app_is_told_exactly_what_it_lacks(app: tuple[AppServer, GitHub]) -> None:
+    _, forge = app
+    names = [(one.name, one.level) for one in anyio.run(forge.lacking).permissions if one.is_needed]
+    assert names == [("contents", "write"), ("pull_requests", "write")]
+
+
+def test_app_that_is_not_installed_is_the_users_fault(app: tuple[AppServer, GitHub]) -> None:
+    server, _ = app
+
+    async def nowhere(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"message": "Not Found"})
+
+    credentials = app[1]._credentials
+    forge = GitHub(repository_named(FULL), credentials, transport=httpx.MockTransport(nowhere))
+    with pytest.raises(UserFault, match="not installed on octo/demo"):
+        anyio.run(forge.issue, IssueId("1"))
+    assert server.asked == []
+
+
+def test_nobody_pays_for_githubs_client_before_a_request() -> None:
+    told = "import sys, luminaguard.forges.github.forge; print({'githubkit', 'httpx', 'pydantic'} & sys.modules.keys())"
+    ran = subprocess.run((sys.executable, "-c", told), capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
