@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from luminaguard.app.settings_tables import BacklogSettings, BacklogSource, Settings
 from luminaguard.forges.base import Forge
@@ -55,8 +56,16 @@ def _github(said: BacklogSettings, root: Path, remote: str) -> Reached:
     return Reached(
         forge=forge,
         name=f"github {repository.full}",
-        git_env=_let_in(f"https://{repository.host}", "x-access-token", token),
+        git_env=_let_in(_web_of(repository), "x-access-token", token),
     )
+
+
+def _web_of(repository: Repository) -> str:
+    """Name the server that git talks to: that of the API, unless it is github.com or an address of its own kind."""
+    if repository.base_url is None:
+        return f"https://{repository.host}"
+    there = urlsplit(repository.base_url)
+    return f"{there.scheme}://{there.netloc}"
 
 
 def _repository(said: BacklogSettings, root: Path, remote: str) -> Repository | None:
