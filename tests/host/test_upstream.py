@@ -128,7 +128,7 @@ def test_a_protected_target_is_told_with_the_remotes_own_words(ground: Ground) -
     hook.chmod(0o755)
     with pytest.raises(HostFault, match="takes no push to 'main'") as caught:
         anyio.run(ground.trunk().land, candidate)
-    assert "how = 'merge'" in caught.value.hint
+    assert "allow it for this token" in caught.value.hint
     assert ground.git(ground.ours, "rev-parse", "main") == candidate.base
 
 
