@@ -34,7 +34,7 @@ from luminaguard.vm.running import clear_orphans
 
 MAKE_WITHIN_S = 300.0
 WARM_TIMES = 3
-"""An emulator has translated all that a new process needs only after some; whoever takes one from a pool gains by it."""
+"""An emulator has translated all that a new process needs only after some; the first from a pool gains by it."""
 HERE = "here"
 
 
