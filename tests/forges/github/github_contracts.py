@@ -57,7 +57,7 @@ def needed() -> None:
     if is_there():
         return
     reason = "GitHub's descriptions are not here; `make contracts` fetches them"
-    if os.environ.get("LUMINAGUARD_MUST_RUN"):
+    if os.environ.get("LUMINAGUARD_MUST_RUN") and not os.environ.get("LUMINAGUARD_NO_NPM"):
         pytest.fail(reason)
     pytest.skip(reason)
 
