@@ -85,7 +85,7 @@ def walled(stage_of: Callable[[str], Stage], walls: str) -> Stage:
     return stage_of(walls)
 
 
-@pytest.fixture(params=["stage", pytest.param("in_guests", marks=pytest.mark.vm)])
+@pytest.fixture(params=["stage", pytest.param("in_guests", marks=[pytest.mark.vm, pytest.mark.slow])])
 def one(request: pytest.FixtureRequest) -> Callable[..., Stage]:
     """A repository with issue 1, "Do it"; a script may wait for `stage.let_go`.
 

@@ -69,7 +69,8 @@ def root_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return image
 
 
-@pytest.fixture(params=DRIVERS)
+# The guests of another process are QEMU's: the suite is run on them as well, but not with every commit.
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name == "kept" else ()) for name in DRIVERS])
 def driver(request: pytest.FixtureRequest, vm_cache: Path) -> Hypervisor:
     made = DRIVERS[request.param]()
     if (why := anyio.run(made.missing)) is not None:
