@@ -38,9 +38,9 @@ test-slow: .venv/.develops
 	$(BIN)/pytest -m "slow and not vm" $(ARGS)
 
 # The hypervisor layer: needs QEMU, mkfs.erofs and a C compiler (Debian: qemu-system-x86, erofs-utils, gcc, libc6-dev), and
-# skips what it misses.
+# skips what it misses. One after the other: guests that wait for a processor fail their deadlines.
 test-vm: .venv/.emulates
-	$(BIN)/pytest -n 2 -m "vm and not slow" $(ARGS)
+	$(BIN)/pytest -m "vm and not slow" $(ARGS)
 
 test-vm-slow: .venv/.emulates
 	$(BIN)/pytest -m "vm and slow" $(ARGS)
@@ -50,7 +50,7 @@ agents: .venv/.develops
 	$(BIN)/python tests/agents/real_agents.py
 
 test-agents: agents
-	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -n 2 -m agents $(ARGS)
+	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -m agents $(ARGS)
 
 # What GitHub says of its own API: needs npm; some 2 MB are kept in a cache. Tests of the GitHub driver and of the local
 # forge's face hold requests and answers against it, and skip without it.

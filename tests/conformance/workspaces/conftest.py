@@ -135,7 +135,7 @@ def guests(guest_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Micro
     return guests_of(tmp_path_factory.mktemp("state"), guest_image)
 
 
-GUESTS = pytest.param("guests", marks=pytest.mark.vm)
+GUESTS = pytest.param("guests", marks=[pytest.mark.vm, pytest.mark.slow])
 
 
 def new_repository(root: Path, *options: str) -> None:
