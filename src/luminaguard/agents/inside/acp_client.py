@@ -25,7 +25,6 @@ CANCEL_S, EOF_S, TERM_S = 1.0, 1.0, 1.0
 CLOSE_S = 5.0
 LINE_BYTES = 64 * 1024 * 1024
 STDERR_LINES = 20
-QUEUE_TURNS = 100
 STOPS = {
     "max_tokens": "the model's answer grew too long",
     "max_turn_requests": "it has used all its turns",
@@ -148,9 +147,6 @@ class Conversation:
                 await self._cancelled(asked)
             for other in others:
                 other.cancel()
-        # The package hands on what came before the answer by a queue of its own, which may be behind.
-        for _ in range(QUEUE_TURNS):
-            await asyncio.sleep(0)
         self._updates.end(answer.usage)
         if answer.stop_reason != "end_turn":
             raise EndedError(STOPS[answer.stop_reason])

@@ -115,6 +115,7 @@ class Updates:
         if update.message_id != self._message:
             self._message = update.message_id
             speech.end_line()
+            self.words += "\n"
         self.words = (self.words + text)[-WORDS_KEPT:]
         speech.say(text)
 
