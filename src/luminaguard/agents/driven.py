@@ -7,9 +7,10 @@ from pathlib import Path
 from luminaguard.agents import inside
 from luminaguard.agents.access import ModelAccess, proxy_env
 from luminaguard.agents.base import Launch
-from luminaguard.agents.interpreter import installation, interpreter
+from luminaguard.agents.interpreter import installation
 from luminaguard.agents.presets import Preset
 from luminaguard.agents.setups import Setup, Wish
+from luminaguard.host.python import interpreter
 from luminaguard.model.brief import Brief
 from luminaguard.model.ids import Json
 from luminaguard.sandboxes.base import GATEWAY_URL, Mount

@@ -1,26 +1,17 @@
-"""The Python that programs of ours run on behind the walls, and how they are shown there."""
+"""What programs of ours need to see behind the walls: their Python, and packages."""
 
 import importlib.util
-import sys
 from pathlib import Path
 
+from luminaguard.host import python as host_python
 from luminaguard.sandboxes.base import Mount
 
 PACKAGES_AT = Path("/run/luminaguard/lib")
 
 
-def interpreter() -> Path:
-    """Give the base interpreter."""
-    # Not sys.executable: the virtual environment that we are installed in need not be on PATH, and then the walls hide
-    # it. The programs need the standard library, and what is mounted for them.
-    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return base if base.exists() else Path(sys.executable).resolve()
-
-
 def installation() -> tuple[Mount, ...]:
     """Show the Python that is not the system's, which the walls show anyway."""
-    base = Path(sys.base_prefix)
-    return () if base.is_relative_to("/usr") else (Mount(source=base, at=base),)
+    return tuple(Mount(source=folder, at=folder) for folder in host_python.installation())
 
 
 def package(name: str) -> Mount | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from luminaguard.agents import replay_player
 from luminaguard.agents.base import Launch
-from luminaguard.agents.interpreter import installation, interpreter
+from luminaguard.agents.interpreter import installation
+from luminaguard.host.python import interpreter
 from luminaguard.model.brief import Brief
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from luminaguard.host.python import installation, interpreter
 from luminaguard.sandboxes import door
 from luminaguard.sandboxes.base import GATEWAY_PORT, Mount
 
@@ -14,13 +15,13 @@ SOCKETS_AT = Path("/run/luminaguard/gateway")
 def inside_door(argv: Sequence[str], gateway: Path) -> tuple[str, ...]:
     """Give the command line for behind walls that have a loopback of their own."""
     assert GATEWAY_PORT == door.USUAL_PORT
-    return (*_python(_interpreter(), DOOR_AT), str(SOCKETS_AT / gateway.name), str(GATEWAY_PORT), *argv)
+    return (*_python(interpreter(), DOOR_AT), str(SOCKETS_AT / gateway.name), str(GATEWAY_PORT), *argv)
 
 
 def door_mounts(gateway: Path) -> tuple[Mount, ...]:
     """Give what that command line needs to see: the folder of the socket, in which one made anew is found again."""
     return (
-        *_installation(),
+        *(Mount(source=folder, at=folder) for folder in installation()),
         Mount(source=Path(door.__file__), at=DOOR_AT),
         Mount(source=gateway.parent, at=SOCKETS_AT),
     )
@@ -33,15 +34,3 @@ def open_door(argv: Sequence[str], gateway: Path) -> tuple[str, ...]:
 
 def _python(interpreter: Path, script: Path) -> tuple[str, ...]:
     return (str(interpreter), "-I", "-S", str(script))
-
-
-def _interpreter() -> Path:
-    # Not sys.executable: the virtual environment that we are installed in need not be on PATH, and then walls hide it.
-    base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return base if base.exists() else Path(sys.executable).resolve()
-
-
-def _installation() -> tuple[Mount, ...]:
-    """Show the Python that is not the system's, which the walls show anyway."""
-    base = Path(sys.base_prefix)
-    return () if base.is_relative_to("/usr") else (Mount(source=base, at=base),)
