@@ -13,7 +13,7 @@ from luminaguard.app.detect import DetectedChecks, detect_checks
 from luminaguard.app.settings import load, with_flags
 from luminaguard.app.settings_tables import BacklogSource, Settings
 from luminaguard.forges.all import format_of
-from luminaguard.forges.base import Checking, Commenting, Forge, Reviewing
+from luminaguard.forges.base import Checking, Commenting, Discussing, Forge, Merging, Permitting, Reviewing
 from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
@@ -26,18 +26,26 @@ from luminaguard.model.faults import UserFault
 OURS = ("LuminaGuard", "luminaguard@localhost")
 
 
-class TalkativeForge(Forge, Reviewing, Checking, Commenting, Protocol):
-    """A forge over a network: it shows reviews, keeps verdicts on commits, and has comments."""
+class Talk(Reviewing, Checking, Commenting, Discussing, Protocol):
+    """Where a forge shows reviews and verdicts, and people answer."""
+
+
+class RemoteForge(Forge, Talk, Merging, Permitting, Protocol):
+    """A forge over a network."""
 
     def open(self) -> AbstractAsyncContextManager[None]:
         """Keep connections for the block."""
+
+    async def git_token(self) -> str:
+        """Give what git shows as a password there; it may be worth something for an hour only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
     """What every command begins with. `target` is the branch that changes land on, at `remote` where there is one.
 
-    `git_env` is what git needs to be let in there; `reached` is the forge where it can be told more.
+    `git_env` is what git needs to be let in there; `reached` is the forge where it lies behind a network, `talk` what
+    can be told and heard there.
     """
 
     places: Places
@@ -49,7 +57,8 @@ class Project:
     backlog: str
     remote: str | None = None
     git_env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    reached: TalkativeForge | None = None
+    reached: RemoteForge | None = None
+    talk: Talk | None = None
 
     @functools.cached_property
     def trunk(self) -> Trunk:
@@ -106,6 +115,7 @@ def open_project(repo: Path, *, backlog: Path | None = None, flags: Mapping[str,
         remote=remote,
         git_env=reached.git_env,
         reached=reached.forge,
+        talk=reached.forge,
     )
 
 

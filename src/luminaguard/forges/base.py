@@ -46,6 +46,15 @@ class PullDraft:
     is_draft: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Which issues a backlog consists of; what is not said lets all through. An issue must have all of `labels`."""
+
+    labels: tuple[str, ...] = ()
+    milestone: str | None = None
+    assignee: str | None = None
+
+
 class Forge(Protocol):
     """One tracker. Everything that changes something is idempotent by its natural key, so a step may be repeated."""
 
@@ -83,9 +92,13 @@ class ReviewNote:
     findings: tuple[Finding, ...] = ()
 
 
+Stand = Literal["said", "changes", "approved"]
+"""How a remark is meant: just said, a wish for changes before it lands, or an approval."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """What a person says on a pull request. `id` is the forge's; `asks_changes`: they want it changed before it lands.
+    """What a person says on a pull request. `id` is the forge's.
 
     `path` and `line` tell where, None and 0 where it is said of the whole. `time` is seconds since the epoch.
     """
@@ -94,7 +107,7 @@ class Remark:
     author: str
     association: str | None
     text: str
-    asks_changes: bool
+    stand: Stand
     time: float
     path: str | None = None
     line: int = 0
@@ -179,6 +192,63 @@ class Commenting(Protocol):
 
     async def post_report(self, text: str, *, title: str) -> str:
         """Post a report where the settings say; return its address. The same title again is edited, not repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPlace:
+    """Where reports go: comments on an issue, or discussions of a category (its name or slug). One of the two."""
+
+    issue: str | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comment:
+    """A comment on an issue. `time` is seconds since the epoch."""
+
+    id: str
+    author: str
+    association: str | None
+    text: str
+    time: float
+
+
+class Discussing(Protocol):
+    """A forge where issues are talked about."""
+
+    async def comments(self, issue: IssueId) -> tuple[Comment, ...]:
+        """List all comments on an issue, oldest first."""
+
+    async def comment(self, issue: IssueId, text: str, *, key: str) -> None:
+        """Add a comment; the same key a second time adds none and changes nothing."""
+
+
+Level = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """One permission as the forge calls it, what it is for, and whether work is impossible without it."""
+
+    name: str
+    level: Level
+    why: str
+    is_needed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """What was found: `permissions` that are lacking, and `unsure` where the forge tells nobody what a token may do."""
+
+    permissions: tuple[Permission, ...] = ()
+    unsure: str = ""
+
+
+class Permitting(Protocol):
+    """A forge where a token may do some things and others not."""
+
+    async def lacking(self) -> Lacking:
+        """Compare what we are allowed with what a run needs; raises `Fault` where the project cannot be read at all."""
 
 
 class Writing(Protocol):

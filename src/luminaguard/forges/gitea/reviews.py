@@ -75,7 +75,7 @@ class Reviews:
             author=author,
             association=await self._issues.association(author),
             text=text_at(item, "body"),
-            asks_changes=asks,
+            stand="changes" if asks else "said",
             time=seconds_at(item, "submitted_at") or seconds_at(item, "created_at"),
             path=text_at(item, "path") or None,
             line=number_at(item, "position") or number_at(item, "original_position"),

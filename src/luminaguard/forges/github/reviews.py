@@ -130,7 +130,7 @@ def _remark(item: Json, kind: str, *, asks: bool) -> Remark | None:
         author=text_at(item, "user", "login"),
         association=text_at(item, "author_association").lower() or None,
         text=text,
-        asks_changes=asks,
+        stand="changes" if asks else "said",
         time=seconds_at(item, "submitted_at") or seconds_at(item, "created_at"),
     )
     if kind != "line":

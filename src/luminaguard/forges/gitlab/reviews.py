@@ -61,7 +61,7 @@ class Reviews:
             author=author,
             association=await self._issues.association(author),
             text=text_at(note, "body"),
-            asks_changes=asks,
+            stand="changes" if asks else "said",
             time=seconds_at(note, "created_at"),
             path=path or None,
             line=number_at(note, "position", "new_line") or number_at(note, "position", "old_line"),
