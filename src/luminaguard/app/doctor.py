@@ -2,11 +2,12 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from luminaguard.app import doctor_machine, doctor_repository, doctor_work
+from luminaguard.app import doctor_forge, doctor_machine, doctor_repository, doctor_work
 from luminaguard.app.doctor_check import Check, Ok, Who, looked, note, refused
 from luminaguard.app.doctor_machine import Levels
 from luminaguard.app.planning import make_plan
@@ -136,12 +137,24 @@ class _Examined:
         project = _tried(lambda: open_project(self._repo, backlog=self._backlog))
         if isinstance(project, Fault):
             return [refused("backlog", "issues", project)]
+        async with AsyncExitStack() as stack:
+            if project.reached is not None:
+                try:
+                    await stack.enter_async_context(project.reached.open())
+                except Fault as fault:
+                    return [refused("forge", "reachable", fault)]
+            return [*await self._of_issues(project), *await self._of_forge(project)]
+
+    async def _of_issues(self, project: Project) -> list[Check]:
         try:
             planned = await make_plan(project)
         except Fault as fault:
             return [refused("backlog", "issues", fault)]
-        forge = looked("forge", "tracker", lambda: doctor_work.forge(project))
-        return [*doctor_work.backlog(project, planned), *forge]
+        return list(doctor_work.backlog(project, planned))
+
+    async def _of_forge(self, project: Project) -> list[Check]:
+        here = () if project.reached else looked("forge", "tracker", lambda: doctor_work.forge(project))
+        return [*here, *await doctor_forge.forge(project)]
 
     async def _of_checks(self) -> list[Check]:
         if isinstance(self._ground, Fault):

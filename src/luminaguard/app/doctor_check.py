@@ -1,10 +1,10 @@
 """One precondition as the doctor tells it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from luminaguard.model.faults import Fault, HostFault
+from luminaguard.model.faults import Fault, HostFault, Transient
 
 
 class Ok(StrEnum):
@@ -51,7 +51,7 @@ def no(group: str, name: str, said: str, way_out: str, *, who: Who = Who.USER) -
 
 def refused(group: str, name: str, fault: Fault) -> Check:
     """Tell a fault as the check that it stopped."""
-    who = Who.MACHINE if isinstance(fault, HostFault) else Who.USER
+    who = Who.MACHINE if isinstance(fault, HostFault | Transient) else Who.USER
     return no(group, name, fault.message, fault.hint, who=who)
 
 
@@ -62,4 +62,21 @@ def looked(group: str, name: str, look: Callable[[], Iterable[Check]]) -> tuple[
     except Fault as fault:
         return (refused(group, name, fault),)
     except OSError as exc:
-        return (no(group, name, f"{exc.filename or name}: {exc.strerror}", "mend its permissions", who=Who.MACHINE),)
+        return (_denied(group, name, exc),)
+
+
+async def asked(group: str, name: str, ask: Callable[[], AsyncIterator[Check]]) -> tuple[Check, ...]:
+    """Ask somebody who may not answer, and do with it as `looked` does."""
+    found: list[Check] = []
+    try:
+        async for check in ask():
+            found.append(check)  # noqa: PERF401 what was found before a fault stays
+    except Fault as fault:
+        found.append(refused(group, name, fault))
+    except OSError as exc:
+        found.append(_denied(group, name, exc))
+    return tuple(found)
+
+
+def _denied(group: str, name: str, exc: OSError) -> Check:
+    return no(group, name, f"{exc.filename or name}: {exc.strerror}", "mend its permissions", who=Who.MACHINE)

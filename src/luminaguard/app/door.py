@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from luminaguard.app.forge_door import ForgeDoor
 from luminaguard.app.settings_tables import KNOWN_PROVIDERS, AgentProtocol, ProviderSettings, Settings
 from luminaguard.gateway.base import Budget, GatewayConfig, Ledger, Price, Provider
 from luminaguard.gateway.ledger import SqliteLedger
@@ -15,13 +16,20 @@ from luminaguard.model.faults import UserFault
 USUAL = {AgentProtocol.CLAUDE: "anthropic", AgentProtocol.CODEX: "openai"}
 """Whose models an agent calls where its settings do not say."""
 
+FORGE = "forge"
+"""What a program inside calls instead of a provider's name, to reach the forge."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """The gateway as attempts see it: a socket to reach it by, a ledger that gives keys and knows what was spent."""
+    """The gateway as attempts see it: a socket to reach it by, a ledger that gives keys and knows what was spent.
+
+    `forge` is the repository's own, where agents reach it.
+    """
 
     ledger: Ledger
     socket: Path
+    forge: ForgeDoor | None = None
 
 
 def provider_name(settings: Settings, agent: str) -> str | None:
@@ -63,16 +71,23 @@ def key_missing(settings: Settings, agent: str) -> str | None:
     return f"the environment variable {wanted} with the key of the provider '{name}' is not set"
 
 
-def config_of(settings: Settings, state: Path, agents: Iterable[str]) -> GatewayConfig | None:
-    """Give the gateway's configuration; None where nobody needs one.
+def config_of(
+    settings: Settings, state: Path, agents: Iterable[str], *, forge: Path | None = None
+) -> GatewayConfig | None:
+    """Give the gateway's configuration, with the socket of the forge; None where nobody needs one.
 
     Raises:
-        UserFault: the key of a provider is not in the environment.
+        UserFault: the key of a provider is not in the environment, or its name is taken.
     """
     agents = tuple(agents)
     names = dict.fromkeys(name for agent in agents if (name := provider_name(settings, agent)))
-    if not names and not settings.gateway.hosts:
+    if not names and not settings.gateway.hosts and forge is None:
         return None
+    if forge is not None and FORGE in names:
+        raise UserFault(
+            f"{settings.path}: with [gateway] forge = true, no provider can be called '{FORGE}'",
+            hint=f"give [providers.{FORGE}] another name",
+        )
     for agent in agents:
         if (why := key_missing(settings, agent)) is not None:
             raise UserFault(why, hint="export it before you start; it goes to the gateway and into no sandbox")
@@ -85,6 +100,7 @@ def config_of(settings: Settings, state: Path, agents: Iterable[str]) -> Gateway
             model: Price(input=it.input, output=it.output, cached=it.cached) for model, it in settings.prices.items()
         },
         transcripts=state / "gateway" / "transcripts" if settings.gateway.transcripts else None,
+        forge=forge,
     )
 
 
@@ -95,18 +111,20 @@ def _provider(settings: Settings, name: str) -> Provider:
 
 
 @asynccontextmanager
-async def door_for(settings: Settings, state: Path, agents: Iterable[str]) -> AsyncIterator[Door | None]:
-    """Hold the gateway open for the block, where one of these agents calls a model or hosts are let through.
+async def door_for(
+    settings: Settings, state: Path, agents: Iterable[str], *, forge: ForgeDoor | None = None
+) -> AsyncIterator[Door | None]:
+    """Hold the gateway open for the block, where an agent calls a model, or hosts or the forge are let through.
 
     Raises:
         UserFault: the key of a provider is not in the environment.
         HostFault: the gateway does not start.
     """
-    config = config_of(settings, state, agents)
+    config = config_of(settings, state, agents, forge=forge.socket if forge else None)
     if config is None:
         yield None
         return
     config.ledger.parent.mkdir(parents=True, exist_ok=True)
     with SqliteLedger(config.ledger) as ledger:
         async with gateway(config):
-            yield Door(ledger=ledger, socket=config.socket)
+            yield Door(ledger=ledger, socket=config.socket, forge=forge)

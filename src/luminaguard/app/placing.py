@@ -1,9 +1,10 @@
 """Attempts on this machine: a workspace, walls, an agent under a shim, and the way home for what it made."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from luminaguard.agents.access import forge_env
 from luminaguard.agents.base import PROMPT_AT, Agent, Launch
 from luminaguard.app.door import Door
 from luminaguard.app.folders import attempts_folder, slug
@@ -57,7 +58,7 @@ class LocalPlacement:
         mounts = (*launch.mounts, *home, Mount(source=prompt, at=PROMPT_AT))
         bare = await self.workspaces.create(_name(order), order.start, limits=self.limits, mounts=mounts)
         at_home = {"HOME": str(self.sandbox.seen_at(home[0]))} if home else {}
-        workspace = with_env(bare, {**self._env(order, launch, mounts[-1]), **at_home})
+        workspace = with_env(bare, {**self._env(order, launch, mounts[-1]), **self._forge_env(order), **at_home})
         walls = replace(workspace.walls, gateway=self._gateway(launch))
         number, ended = 0, LOST
         while ended.cause == "lost" and number < LOST_STARTS:
@@ -77,13 +78,23 @@ class LocalPlacement:
         return _outcome(ended, delivered, folder / f"{order.brief.attempt}.{number}" / "log")
 
     def _briefed(self, order: Order) -> Brief:
-        if self.door is None:
-            return order.brief
-        holder = Pass(run=order.run, issue=order.brief.issue, attempt=order.brief.attempt)
-        return replace(order.brief, key=self.door.ledger.key_for(holder))
+        return order.brief if self.door is None else replace(order.brief, key=self._key(order, self.door))
+
+    def _key(self, order: Order, door: Door) -> str:
+        return door.ledger.key_for(Pass(run=order.run, issue=order.brief.issue, attempt=order.brief.attempt))
+
+    def _forge_env(self, order: Order) -> Mapping[str, str]:
+        if self.door is None or self.door.forge is None:
+            return {}
+        forge = self.door.forge
+        token = forge.token_kept(self._token_path(order), order.brief.issue)
+        return forge_env(self._key(order, self.door), token=token, repository=forge.repository)
+
+    def _token_path(self, order: Order) -> Path:
+        return self._folder(order.run, order.brief.issue) / f"{order.brief.attempt}.forge-token"
 
     def _gateway(self, launch: Launch) -> Path | None:
-        if not launch.needs_gateway:
+        if not launch.needs_gateway and (self.door is None or self.door.forge is None):
             return None
         if self.door is None:
             raise HostFault("the agent calls a model, and there is no gateway", hint="see `luminaguard doctor`")
@@ -105,7 +116,9 @@ class LocalPlacement:
         }
 
     async def clean(self, order: Order) -> None:
-        """Remove the attempt's workspace; its logs stay."""
+        """Remove the attempt's workspace, and what it may at the forge; its logs stay."""
+        if self.door is not None and self.door.forge is not None:
+            self.door.forge.revoke(self._token_path(order))
         await self.workspaces.remove(_name(order))
 
     def stop(self, run: RunId, issue: IssueId) -> None:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from luminaguard.app.detect import DetectedChecks, detect_checks
 from luminaguard.app.settings import load, with_flags
-from luminaguard.app.settings_tables import BacklogSource, Settings
+from luminaguard.app.settings_tables import BacklogSource, ReportSettings, Settings
 from luminaguard.forges.all import format_of
 from luminaguard.forges.base import Checking, Commenting, Discussing, Forge, Merging, Permitting, Reviewing
 from luminaguard.forges.file_backlog import FileBacklog
@@ -20,7 +20,7 @@ from luminaguard.forges.store import TrackerStore
 from luminaguard.host.git import Git, Places, find_repository
 from luminaguard.host.lookup import Lookup
 from luminaguard.host.trunk import Trunk
-from luminaguard.host.upstream import Upstream
+from luminaguard.host.upstream import LetIn, Upstream, unasked
 from luminaguard.model.faults import UserFault
 
 OURS = ("LuminaGuard", "luminaguard@localhost")
@@ -44,8 +44,8 @@ class RemoteForge(Forge, Talk, Merging, Permitting, Protocol):
 class Project:
     """What every command begins with. `target` is the branch that changes land on, at `remote` where there is one.
 
-    `git_env` is what git needs to be let in there; `reached` is the forge where it lies behind a network, `talk` what
-    can be told and heard there.
+    `let_in` gives what git needs to be let in there; `reached` is the forge where it lies behind a network, `talk` what
+    can be told and heard there. `repository` is how the forge calls it: "owner/name".
     """
 
     places: Places
@@ -56,16 +56,17 @@ class Project:
     forge: Forge
     backlog: str
     remote: str | None = None
-    git_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    let_in: LetIn = field(default=unasked, repr=False)
     reached: RemoteForge | None = None
     talk: Talk | None = None
+    repository: str | None = None
 
     @functools.cached_property
     def trunk(self) -> Trunk:
         """The target branch."""
         upstream = None
         if self.remote is not None:
-            upstream = Upstream(git=self.git, remote=self.remote, target=self.target, env=self.git_env)
+            upstream = Upstream(git=self.git, remote=self.remote, target=self.target, let_in=self.let_in)
         return Trunk(self.git, self.places, target=self.target, identity=_identity(self.git), upstream=upstream)
 
     def at_work(self, lock: int, lookup: Lookup) -> "Project":
@@ -84,8 +85,10 @@ def open_project(repo: Path, *, backlog: Path | None = None, flags: Mapping[str,
     settings = with_flags(load(places.root), flags or {})
     if backlog is not None:
         # A path on the command line is meant from where the user stands.
-        there = replace(settings.backlog, source=BacklogSource.FILE, path=os.path.abspath(backlog))  # noqa: PTH100 keeps links
-        settings = replace(settings, backlog=there)
+        path = os.path.abspath(backlog)  # noqa: PTH100 keeps links
+        # Files name no assignees, and reports have their place at the configured source.
+        there = replace(settings.backlog, source=BacklogSource.FILE, path=path, assignee=None)
+        settings = replace(settings, backlog=there, report=ReportSettings())
     git = Git(places.root)
     store = TrackerStore(places.state / "tracker.db", who=_identity(git)[0])
     target = settings.landing.target or main_branch(git)
@@ -113,9 +116,10 @@ def open_project(repo: Path, *, backlog: Path | None = None, flags: Mapping[str,
         forge=reached.forge,
         backlog=reached.name,
         remote=remote,
-        git_env=reached.git_env,
+        let_in=reached.let_in,
         reached=reached.forge,
         talk=reached.forge,
+        repository=reached.repository,
     )
 
 

@@ -7,27 +7,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from luminaguard.app.project import RemoteForge
 from luminaguard.app.settings_tables import BacklogSettings, BacklogSource, Settings
-from luminaguard.forges.base import Forge
+from luminaguard.forges.base import Filters, ReportPlace
 from luminaguard.forges.gitea import forge as gitea
-from luminaguard.forges.gitea import issues as gitea_issues
-from luminaguard.forges.github.auth import Token, find_credentials
+from luminaguard.forges.github.auth import AppKey, find_credentials
 from luminaguard.forges.github.forge import GitHub
-from luminaguard.forges.github.issues import Filters
 from luminaguard.forges.github.repository import Repository, repository_at, repository_named
 from luminaguard.forges.gitlab import forge as gitlab
-from luminaguard.forges.gitlab import issues as gitlab_issues
-from luminaguard.forges.http_project import ApiToken, Project, project_at, project_named
+from luminaguard.forges.http_project import Project, project_at, project_named
+from luminaguard.host.upstream import LetIn, unasked
 from luminaguard.model.faults import UserFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """A forge, how it is called, and what git needs in its environment to be let in there."""
+    """A forge, how it is called, and what lets git in there. `repository` is its path on the server."""
 
-    forge: Forge
-    name: str
-    git_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    forge: RemoteForge
+    repository: str
+    let_in: LetIn = field(default=unasked, repr=False)
+
+    @property
+    def name(self) -> str:
+        """How a person calls it: "github owner/name"."""
+        return f"{self.forge.name} {self.repository}"
 
 
 def reached(settings: Settings, root: Path, *, remote: str) -> Reached:
@@ -38,26 +42,31 @@ def reached(settings: Settings, root: Path, *, remote: str) -> Reached:
     """
     match settings.backlog.source:
         case BacklogSource.GITHUB:
-            return _github(settings.backlog, root, remote)
+            return _github(settings, root, remote)
         case BacklogSource.GITLAB:
-            return _gitlab(settings.backlog, root, remote)
+            return _gitlab(settings, root, remote)
         case _:
-            return _gitea(settings.backlog, root, remote)
+            return _gitea(settings, root, remote)
 
 
-def _github(said: BacklogSettings, root: Path, remote: str) -> Reached:
+def _github(settings: Settings, root: Path, remote: str) -> Reached:
+    said = settings.backlog
     repository = _repository(said, root, remote)
-    credentials = find_credentials(repository.host) if repository else None
-    filters = Filters(labels=said.labels, milestone=said.milestone, assignee=said.assignee)
-    forge = GitHub(repository, credentials, filters=filters)
+    credentials = find_credentials(repository.host, app=_app(said, root)) if repository else None
+    forge = GitHub(repository, credentials, filters=_filters(said), report=_place(settings))
     _check(forge)
     assert repository is not None
-    token = credentials.text if isinstance(credentials, Token) else ""
     return Reached(
-        forge=forge,
-        name=f"github {repository.full}",
-        git_env=_let_in(_web_of(repository), "x-access-token", token),
+        forge=forge, repository=repository.full, let_in=_let_in(forge, _web_of(repository), user="x-access-token")
     )
+
+
+def _app(said: BacklogSettings, root: Path) -> AppKey | None:
+    """Give the App that the settings name; its key's path is relative to the repository."""
+    if said.app_id is None or said.app_key is None:
+        return None
+    path = os.path.expanduser(said.app_key)  # noqa: PTH111 Path's raises where nobody has the name behind a "~"
+    return AppKey(app_id=said.app_id, key_path=root / path)
 
 
 def _web_of(repository: Repository) -> str:
@@ -74,18 +83,26 @@ def _repository(said: BacklogSettings, root: Path, remote: str) -> Repository | 
     return repository_at(root, remote=remote, base_url=said.base_url)
 
 
-def _gitlab(said: BacklogSettings, root: Path, remote: str) -> Reached:
-    project, token = _project(said, root, remote, usual="https://gitlab.com"), gitlab.find_token()
-    filters = gitlab_issues.Filters(labels=said.labels, milestone=said.milestone, assignee=said.assignee)
-    forge = gitlab.GitLab(project, token, filters=filters)
-    return _reached(forge, project, token, user="oauth2")
+def _gitlab(settings: Settings, root: Path, remote: str) -> Reached:
+    project = _project(settings.backlog, root, remote, usual="https://gitlab.com")
+    filters = _filters(settings.backlog)
+    forge = gitlab.GitLab(project, gitlab.find_token(), filters=filters, report_issue=_place(settings).issue)
+    return _reached(forge, project, user="oauth2")
 
 
-def _gitea(said: BacklogSettings, root: Path, remote: str) -> Reached:
-    project, token = _project(said, root, remote, usual=None), gitea.find_token()
-    filters = gitea_issues.Filters(labels=said.labels, milestone=said.milestone, assignee=said.assignee)
-    forge = gitea.Gitea(project, token, filters=filters)
-    return _reached(forge, project, token, user="luminaguard")
+def _gitea(settings: Settings, root: Path, remote: str) -> Reached:
+    project = _project(settings.backlog, root, remote, usual=None)
+    filters = _filters(settings.backlog)
+    forge = gitea.Gitea(project, gitea.find_token(), filters=filters, report_issue=_place(settings).issue)
+    return _reached(forge, project, user="luminaguard")
+
+
+def _filters(said: BacklogSettings) -> Filters:
+    return Filters(labels=said.labels, milestone=said.milestone, assignee=said.assignee)
+
+
+def _place(settings: Settings) -> ReportPlace:
+    return ReportPlace(issue=settings.report.issue, category=settings.report.category)
 
 
 def _project(said: BacklogSettings, root: Path, remote: str, *, usual: str | None) -> Project | None:
@@ -96,25 +113,32 @@ def _project(said: BacklogSettings, root: Path, remote: str, *, usual: str | Non
     return project_named(said.repository, base_url=base_url)
 
 
-def _reached(forge: Forge, project: Project | None, token: ApiToken | None, *, user: str) -> Reached:
+def _reached(forge: RemoteForge, project: Project | None, *, user: str) -> Reached:
     _check(forge)
     assert project is not None
-    env = _let_in(project.web, user, token.text if token else "")
-    return Reached(forge=forge, name=f"{forge.name} {project.path}", git_env=env)
+    return Reached(forge=forge, repository=project.path, let_in=_let_in(forge, project.web, user=user))
 
 
-def _check(forge: Forge) -> None:
+def _check(forge: RemoteForge) -> None:
     if (why := forge.missing()) is not None:
-        raise UserFault(f"{forge.name} cannot be reached: {why}", hint="see `luminaguard doctor`")
+        raise UserFault(f"{forge.name} cannot be reached: {why}", hint="then: luminaguard doctor")
 
 
-def _let_in(web: str, user: str, token: str) -> Mapping[str, str]:
-    """Give the environment by which git shows the token to this server over HTTPS; SSH remotes ask nobody for it."""
-    if not token or os.environ.get("GIT_ASKPASS"):
-        return {}
-    shown = base64.b64encode(f"{user}:{token}".encode()).decode()
+def _let_in(forge: RemoteForge, web: str, *, user: str) -> LetIn:
+    """Give what shows git's token to this server over HTTPS; SSH remotes ask nobody for it."""
+    if os.environ.get("GIT_ASKPASS"):
+        return unasked
+
+    async def shown() -> Mapping[str, str]:
+        return _shown(web, user, await forge.git_token())
+
+    return shown
+
+
+def _shown(web: str, user: str, token: str) -> Mapping[str, str]:
+    words = base64.b64encode(f"{user}:{token}".encode()).decode()
     return {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"http.{web}/.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {shown}",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {words}",
     }

@@ -1,6 +1,7 @@
 """`luminaguard serve`, without a face: what is needed for it, and the local forge before a project."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -8,6 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, cast
 
+from luminaguard.app.forge_door import ForgeDoor
 from luminaguard.app.project import Project
 from luminaguard.model.faults import HostFault, UserFault
 
@@ -40,6 +42,9 @@ class Face(Protocol):
     async def serve_forge(self, project: Project, doors: Doors, started: Callable[[Served], None]) -> None:
         """Serve until a signal comes."""
 
+    def forge_beside(self, project: Project) -> AbstractAsyncContextManager[ForgeDoor]:
+        """Serve for agents while the block lasts."""
+
     def new_token(self, project: Project, issue: str | None) -> str:
         """Make a token that reads everything, and comments on an issue where one is named."""
 
@@ -54,6 +59,20 @@ def face() -> Face:
     if missing:
         raise HostFault(f"{', '.join(missing)} not installed", hint="pip install 'luminaguard[serve]'")
     return cast("Face", import_module("luminaguard.app.serving_forge"))
+
+
+@asynccontextmanager
+async def forge_for(project: Project) -> AsyncIterator[ForgeDoor | None]:
+    """Let agents reach the forge while the block lasts, where [gateway] says so.
+
+    Raises:
+        HostFault: the packages that it needs are not installed.
+    """
+    if not project.settings.gateway.forge:
+        yield None
+        return
+    async with face().forge_beside(project) as door:
+        yield door
 
 
 def doors_of(*, socket: Path | None, listen: str | None, anywhere: bool) -> Doors:

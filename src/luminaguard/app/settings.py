@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from luminaguard.app.settings_agreed import check_agreed
 from luminaguard.app.settings_keys import Rule, UnfitError, help_of, nearest, rule_of, shown
 from luminaguard.app.settings_tables import (
     FLAG_TABLES,
@@ -79,6 +80,7 @@ def parse(text: str, *, path: str) -> Settings:
     )
     _check_agents_named(settings, lambda table, key: f"{document.at(table, key)}: [{table}] {key}")
     _check_providers_named(document, settings)
+    check_agreed(document, settings)
     return settings
 
 

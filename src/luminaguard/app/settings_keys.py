@@ -106,7 +106,12 @@ def switch() -> Rule[bool]:
             raise UnfitError
         return value
 
-    return Rule(expected="true or false", accept=accept)
+    return Rule(
+        expected="true or false",
+        accept=accept,
+        from_words=lambda words: {"true": True, "false": False}.get(words, words),
+        choices=("true", "false"),
+    )
 
 
 def one_of(choice: type[Choice]) -> Rule[Choice]:
@@ -145,7 +150,11 @@ def many(rule: Rule[Value], *, expected: str, least: int = 0) -> Rule[tuple[Valu
             raise UnfitError
         return tuple(rule.accept(member) for member in value)
 
-    return Rule(expected=expected, accept=accept)
+    return Rule(expected=expected, accept=accept, from_words=_list_of)
+
+
+def _list_of(words: str) -> object:
+    return [word.strip() for word in words.split(",") if word.strip()]
 
 
 def spelled(value: object) -> str:

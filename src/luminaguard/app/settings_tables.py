@@ -65,6 +65,14 @@ class LandingStyle(StrEnum):
     MERGE = "merge"
 
 
+class LandingBy(StrEnum):
+    """Who puts a change onto the target."""
+
+    AUTO = "auto"
+    PUSH = "push"
+    FORGE = "forge"
+
+
 class Approval(StrEnum):
     """Who lets a change land that has passed everything else."""
 
@@ -88,10 +96,16 @@ class BacklogSettings:
         "for a forge of your own: where its API is (GitHub Enterprise), or the server (GitLab, Gitea)",
     )
     labels: tuple[str, ...] = key(
-        many(text(), expected='a list of labels: ["ready"]'), (), "for a forge: only issues with all of these labels"
+        many(text(), expected='a list of labels: ["ready"]'), (), "only issues with all of these labels"
     )
-    milestone: str | None = key(optional(text()), None, "for a forge: only issues of this milestone")
+    milestone: str | None = key(optional(text()), None, "only issues of this milestone")
     assignee: str | None = key(optional(text()), None, "for a forge: only issues of this person")
+    app_id: str | None = key(
+        optional(text(r"[A-Za-z0-9._-]+", expected='the id of a GitHub App, as text: "12345"')),
+        None,
+        "for GitHub: be this App instead of the owner of a token",
+    )
+    app_key: str | None = key(optional(text()), None, "the file with that App's private key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +117,7 @@ class RunSettings:
     agent: str | None = key(optional(text()), None, "who works: a key of [agents]")
     attempts: int = key(whole(1, 100), 3, "tries at an issue before it is held for a person")
     prompt: str | None = key(optional(text()), None, "a file with the prompt to use instead of ours")
+    poll_s: float = key(number(at_least=0.1, most=86400), 60.0, "for a forge: seconds from one look at it to the next")
     vm_image: str | None = key(
         optional(text()), None, 'for isolation "vm": name or path of a root image, else the programs of this machine'
     )
@@ -171,7 +186,20 @@ class LandingSettings:
     )
     remote: str | None = key(optional(text(r"[A-Za-z0-9][\w./-]*")), None, "the remote that landings are pushed to")
     style: LandingStyle = key(one_of(LandingStyle), LandingStyle.SQUASH, "what a landed change looks like")
-    approve: Approval = key(one_of(Approval), Approval.AUTO, '"human" waits for luminaguard approve')
+    approve: Approval = key(
+        one_of(Approval), Approval.AUTO, '"human" waits for luminaguard approve, or an approval on the pull request'
+    )
+    by: LandingBy = key(
+        one_of(LandingBy), LandingBy.AUTO, '"push" is ours, "forge" its merge button or queue; "auto": what rules allow'
+    )
+    draft: bool = key(switch(), True, "for a forge: pull requests are drafts until our checks pass")  # noqa: FBT003 a key's default
+    labels: tuple[str, ...] = key(
+        many(text(), expected='a list of labels: ["agent"]'), (), "for a forge: labels of our pull requests"
+    )
+    remove_branch: bool = key(switch(), False, "true removes the work branch when its issue is closed")  # noqa: FBT003 a key's default
+    wait_minutes: float = key(
+        number(above=0, most=1e5), 120.0, "minutes to wait for checks of others, or for the forge to merge"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +270,7 @@ class GatewaySettings:
         "hosts that sandboxes may reach: names, or pypi, npm, crates, go",
     )
     transcripts: bool = key(switch(), False, "true records every model call, keys removed")  # noqa: FBT003 a key's default
+    forge: bool = key(switch(), False, "true lets agents read the forge, and comment on their issue")  # noqa: FBT003 a key's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +300,17 @@ class TrustSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSettings:
+    """[report]: where a run's report goes at the forge; to an issue or to a category, not to both."""
+
+    post: bool = key(switch(), False, "true posts it after every session in which something landed")  # noqa: FBT003 a key's default
+    issue: str | None = key(
+        optional(text(r"#?[^\s#]+", expected='the id of an issue, as text: "12"')), None, "as a comment on this issue"
+    )
+    category: str | None = key(optional(text()), None, "for GitHub, instead: as a discussion in this category")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of it. `path` is the file that was read, None where there is none and all is default."""
 
@@ -287,6 +327,7 @@ class Settings:
     gateway: GatewaySettings = GatewaySettings()
     limits: LimitsSettings = LimitsSettings()
     trust: TrustSettings = TrustSettings()
+    report: ReportSettings = ReportSettings()
 
 
 TABLES: Mapping[str, type[Any]] = MappingProxyType(
@@ -300,6 +341,7 @@ TABLES: Mapping[str, type[Any]] = MappingProxyType(
         "gateway": GatewaySettings,
         "limits": LimitsSettings,
         "trust": TrustSettings,
+        "report": ReportSettings,
     }
 )
 """The tables of fixed name, as the file spells them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from luminaguard.app.detect import DetectedChecks
 from luminaguard.app.detect_agents import DetectedAgent
+from luminaguard.app.detect_forge import NO_FORGE, DetectedForge
 from luminaguard.app.settings import FILE_NAME
 from luminaguard.app.settings_keys import help_of, rule_of, spelled
 from luminaguard.app.settings_tables import TABLES, AgentSettings
@@ -17,10 +18,10 @@ from luminaguard.model.faults import HostFault, UserFault
 _HELP_COLUMN = 35
 
 
-def starter_text(checks: DetectedChecks, agents: Sequence[DetectedAgent]) -> str:
+def starter_text(checks: DetectedChecks, agents: Sequence[DetectedAgent], forge: DetectedForge = NO_FORGE) -> str:
     """Write the settings file for what was detected. Every key is in it; a default stands behind a '#'."""
     tables = (
-        _table("backlog", {"source": "local"}),
+        _backlog(forge),
         _table("run", {"slots": 4, "isolation": "auto"} | ({"agent": agents[0].name} if agents else {})),
         _agents(agents),
         f"# Detected: {checks.why}.\n" + _table("checks", {"run": list(checks.run)} if checks.run else {}),
@@ -30,6 +31,8 @@ def starter_text(checks: DetectedChecks, agents: Sequence[DetectedAgent]) -> str
         _table("gateway", {}),
         _table("limits", {}),
         _table("trust", {}),
+        _table("report", {}),
+        _NAMED,
     )
     return _HEAD + "\n\n".join(tables) + "\n"
 
@@ -39,6 +42,11 @@ _HEAD = """\
 # Flags win over this file; `luminaguard doctor` tells whether all of it works on this machine.
 
 """
+
+
+def _backlog(forge: DetectedForge) -> str:
+    token = f"# Its token is read from {forge.token}.\n" if forge.token else ""
+    return f"# Detected: {forge.why}.\n{token}" + _table("backlog", {"source": forge.source.value})
 
 
 def _table(name: str, given: dict[str, object]) -> str:
@@ -60,6 +68,8 @@ _EXAMPLES: dict[tuple[str, str], object] = {
     ("backlog", "base_url"): "https://git.example.org",
     ("backlog", "milestone"): "1.0",
     ("backlog", "assignee"): "octocat",
+    ("backlog", "app_id"): "12345",
+    ("backlog", "app_key"): "~/keys/app.pem",
     ("run", "isolation"): "auto",
     ("run", "agent"): "mine",
     ("run", "prompt"): "prompt.md",
@@ -72,6 +82,8 @@ _EXAMPLES: dict[tuple[str, str], object] = {
     ("budget", "tokens_per_issue"): 5_000_000,
     ("budget", "tokens_per_run"): 50_000_000,
     ("budget", "minutes_per_run"): 480.0,
+    ("report", "issue"): "12",
+    ("report", "category"): "General",
 }
 """What to show for a key whose default is None."""
 
@@ -90,6 +102,17 @@ def _agent(agent: DetectedAgent) -> str:
     wanted = "" if agent.has_key else f"# Its key is read from {agent.key_env}, which is not set at the moment.\n"
     return wanted + "\n".join((f"[agents.{agent.name}]", *lines))
 
+
+_NAMED = """\
+# Models that are not at their maker's, and prices that the table which comes with us does not know: a table for each.
+# [providers.mine]
+# api = "openai"
+# base_url = "http://127.0.0.1:11434"
+# key_env = "MY_KEY"
+# [prices."my-model"]
+# input = 1.0
+# output = 2.0
+# cached = 0.5"""
 
 _KEYS = """\
 # The agents that were found on PATH. Their model calls go through the gateway, which alone knows the key: a sandbox

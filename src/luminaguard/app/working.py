@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +17,12 @@ from luminaguard.app.leftovers import clear_leftovers
 from luminaguard.app.placing import LocalPlacement
 from luminaguard.app.planning import Planned, make_plan
 from luminaguard.app.project import Project, checks_of, is_trusted
+from luminaguard.app.reporting import post_report
+from luminaguard.app.serving import forge_for
 from luminaguard.app.settings import agent_at_work, limits_of
 from luminaguard.app.settings_tables import Approval, LandingStyle
 from luminaguard.app.walls import Walled, make_ready, walls_for
+from luminaguard.app.watching import Watch, check_gate, closed_in
 from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
 from luminaguard.engine.prompt import checked_template
 from luminaguard.engine.run import Request, run_session
@@ -33,9 +37,8 @@ from luminaguard.journal.base import Journal
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.brief import Brief
 from luminaguard.model.facts import RUN, Fact
-from luminaguard.model.faults import HostFault, UserFault
+from luminaguard.model.faults import Fault, HostFault, UserFault
 from luminaguard.model.ids import IssueId, Json, RunId
-from luminaguard.model.issue import IssueState
 from luminaguard.reports import messages
 
 RULES = ("AGENTS.md", "CLAUDE.md")
@@ -66,11 +69,12 @@ def _nothing_said(_notices: Sequence[str]) -> None:
 class Wanted:
     """What a session is asked for.
 
-    `noticed` hears what could not be taken at its word; `began` and `ended` get a reader of the run's facts before and
-    after the work.
+    With `watch` it goes on for ever, with whatever issues appear. `noticed` hears what could not be taken at its word;
+    `began` and `ended` get a reader of the run's facts before and after the work.
     """
 
     issues: Sequence[str] = ()
+    watch: bool = False
     noticed: Callable[[Sequence[str]], None] = _nothing_said
     began: Callable[[Read], None] = _nobody
     ended: Callable[[Read], None] = _nobody
@@ -86,6 +90,8 @@ async def work(
         HostFault: the isolation that was asked for does not work here.
     """
     state = project.places.state
+    if wanted.watch:
+        check_gate(project, wanted.issues)
     async with AsyncExitStack() as stack:
         fd = stack.enter_context(only_one(state / "lock"))
         journal = stack.enter_context(open_journal(state / "journal.db"))
@@ -97,12 +103,18 @@ async def work(
         await clear_leftovers(project.places)
         planned = await make_plan(project, wanted.issues)
         going_on = _run_to_go_on(journal, project)
+        watch = Watch(project, wanted.noticed) if wanted.watch else None
+        while watch is not None and going_on is None and not planned.plan.issues:
+            wanted.noticed(("there is nothing to do yet; watching",))
+            watch.saw(planned)
+            planned = await watch.until_new()
         if going_on is None and not planned.plan.issues:
             await project.trunk.catch_up()
             return Worked(run=None, is_done=True)
         run = going_on or _new_run()
         agents = [it for it in (agent_at_work(project.settings), project.settings.review.agent) if it is not None]
-        door = await stack.enter_async_context(door_for(project.settings, state, agents))
+        forge = await stack.enter_async_context(forge_for(project))
+        door = await stack.enter_async_context(door_for(project.settings, state, agents, forge=forge))
         wired = await _wire(project, journal, wanted.noticed, run=run, door=door)
         wanted.noticed(_notices(planned, wired))
         wanted.began(lambda after: journal.facts(run, after=after))
@@ -111,14 +123,28 @@ async def work(
             plan=planned.plan,
             about=_about(project, planned, wired),
             session={"pid": os.getpid(), "isolation": wired.walled.sandbox.level, "reason": wired.walled.reason},
-            closed=frozenset(it.id for it in planned.backlog.issues if it.state is IssueState.CLOSED),
+            closed=closed_in(planned),
+            arrivals=watch.arrivals if watch else None,
+            proven=partial(_posted, project, wanted, lambda: journal.facts(run)),
         )
+        if watch is not None:
+            watch.saw(planned)
         try:
             is_done = await run_session(wired.drivers, wired.policy, request)
         finally:
             # Also when it is interrupted: whoever reads must stop before the journal is closed.
             wanted.ended(lambda after: journal.facts(run, after=after))
         return Worked(run=run, is_done=is_done)
+
+
+async def _posted(project: Project, wanted: Wanted, facts: Callable[[], tuple[Fact, ...]]) -> None:
+    """Post the report where the settings want that; what stands in the way is told, and undoes nothing."""
+    if not project.settings.report.post or not any(fact.name == "landed" for fact in facts()):
+        return
+    try:
+        await post_report(project, facts())
+    except Fault as fault:
+        wanted.noticed((f"the report could not be posted: {fault.message}",))
 
 
 def _new_run() -> RunId:
@@ -207,9 +233,10 @@ async def _wire(
         messages=messages,
         closing_edits=_closing_edits(project),
         ledger=door.ledger if door else None,
-        reviewing=project.reached,
-        checking=project.reached,
-        commenting=project.reached,
+        reviewing=project.talk,
+        checking=project.talk,
+        commenting=project.talk,
+        merging=project.reached,
     )
     policy = _policy(project, agent=name, checks=found.run, rules=await _rules(project))
     return Wired(drivers=drivers, policy=policy, walled=walled, checks_from=found.why)
@@ -253,6 +280,12 @@ def _policy(project: Project, *, agent: str, checks: tuple[str, ...], rules: str
         human=settings.landing.approve is Approval.HUMAN,
         checks=checks,
         trusted=lambda author, association: is_trusted(settings, author, association),
+        by=settings.landing.by.value,
+        drafts=settings.landing.draft and project.reached is not None,
+        labels=settings.landing.labels,
+        remove_branch=settings.landing.remove_branch,
+        wait_minutes=settings.landing.wait_minutes,
+        poll_s=settings.run.poll_s,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from luminaguard.forges.base import Checking, Commenting, Forge, Reviewing
+from luminaguard.forges.base import Checking, Commenting, Forge, Merging, Reviewing
 from luminaguard.gates.base import Gate
 from luminaguard.gateway.base import Budget, Ledger
 from luminaguard.journal.base import Journal
@@ -42,8 +42,8 @@ ClosingEdits = Callable[[IssueId, Reader], Awaitable[Sequence[Edit]]]
 class Trunk(Protocol):
     """The target branch. Raises `UserFault` where it is gone or has split, `HostFault` where git refuses."""
 
-    async def tip(self) -> Oid:
-        """Give the commit that the next landing stands on."""
+    async def tip(self, *, is_fresh: bool = False) -> Oid:
+        """Give the commit that the next landing stands on; `is_fresh` asks the remote, if there is one, now."""
 
     async def compose(
         self, change: Oid, *, onto: Oid, style: Style, message: str, when: float, edits: EditsOf | None = None
@@ -68,6 +68,9 @@ class Trunk(Protocol):
     async def tree(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""
 
+    async def parent(self, commit: Oid) -> Oid:
+        """Give the first parent of a commit."""
+
     async def is_in(self, older: Oid, newer: Oid) -> bool:
         """Tell whether `older` is in the history of `newer`."""
 
@@ -79,6 +82,12 @@ class Trunk(Protocol):
 
     async def publish(self, branch: str, commit: Oid) -> str:
         """Point a work branch at a commit; return a note, or ""."""
+
+    async def stage(self, commit: Oid, *, branch: str) -> None:
+        """Show a candidate at the remote, whatever the branch showed before."""
+
+    async def remove_branch(self, branch: str, *, commit: Oid) -> str:
+        """Remove a work branch that has landed, where it still is what we made it; return a note, or ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +142,16 @@ class Messages(Protocol):
         """Write the message of a commit: a subject by kind, the body, "Closes #N" where asked for."""
 
     def pull_body(
-        self, *, issue: IssueId, text: str, files: Sequence[FileChange] = (), checks: Sequence[str] = ()
+        self,
+        *,
+        issue: IssueId,
+        text: str,
+        files: Sequence[FileChange] = (),
+        checks: Sequence[str] = (),
+        verdict: str = "",
+        needs: Sequence[IssueId] = (),
     ) -> str:
-        """Write a pull request's description."""
+        """Write a pull request's description: what, why, how it is checked and with what verdict, what it needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +159,9 @@ class Policy:
     """What the settings say about a run.
 
     `rules` is what the repository says to agents; `template` the prompt to fill in, None ours; `review_rounds` how
-    often findings go back before a person decides.
+    often findings go back before a person decides. `by` says who merges: we by a push, the forge, or whoever may.
+    `drafts`: pull requests are drafts until our checks pass; `wait_minutes` bounds what is awaited of the forge, which
+    is asked every `poll_s`.
     """
 
     target: str
@@ -160,6 +178,12 @@ class Policy:
     review_rounds: int = 2
     rules: str = ""
     template: str | None = None
+    by: Literal["auto", "push", "forge"] = "auto"
+    drafts: bool = False
+    labels: tuple[str, ...] = ()
+    remove_branch: bool = False
+    wait_minutes: float = 120.0
+    poll_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +191,8 @@ class Drivers:
     """Everything outside, wired by `app`.
 
     `closing_edits` is None unless the status is written back into a file, `ledger` where no agent calls a model
-    through the gateway; `reviewing`, `checking` and `commenting` are what the forge can be told besides.
+    through the gateway; `reviewing`, `checking` and `commenting` are what the forge can be told besides,
+    `merging` is there where it can merge by itself.
     """
 
     journal: Journal
@@ -183,3 +208,4 @@ class Drivers:
     reviewing: Reviewing | None = None
     checking: Checking | None = None
     commenting: Commenting | None = None
+    merging: Merging | None = None

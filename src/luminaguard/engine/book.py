@@ -75,6 +75,11 @@ class Book:
         self._remember(fact)
         return fact
 
+    async def add_next(self, subject: str, name: str, number: int, data: Mapping[str, Json]) -> Fact:
+        """Write the next of the facts of this name and number: "checks:2.1", then "checks:2.2"."""
+        count = sum(1 for fact in self.all(subject, name) if fact.number == number)
+        return await self.add(subject, f"{name}:{number}.{count + 1}", data)
+
     async def step(self, subject: str, kind: str, make: Callable[[], Awaitable[Mapping[str, Json]]]) -> Fact:
         """Do something once: the remembered fact where there is one, else do it and remember."""
         seen = self.get(subject, kind)

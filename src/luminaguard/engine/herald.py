@@ -10,6 +10,7 @@ import anyio
 
 from luminaguard.engine.base import Drivers
 from luminaguard.engine.book import Book
+from luminaguard.engine.foreign import CHECK
 from luminaguard.engine.record import findings_of, text
 from luminaguard.forges.base import CheckState, ReviewNote
 from luminaguard.model.facts import RUN, Fact
@@ -17,9 +18,8 @@ from luminaguard.model.faults import Fault
 from luminaguard.model.ids import IssueId, Oid
 
 LOG = logging.getLogger(__name__)
-CHECK = "luminaguard"
 TOLD = frozenset(
-    {"attempt", "published", "review", "checks", "approval_asked", "held", "failed", "landed", "cancelled"}
+    {"attempt", "published", "review", "checks", "approval_asked", "held", "failed", "landed", "cancelled", "waiting"}
 )
 
 
@@ -98,6 +98,8 @@ def said_of(fact: Fact) -> str:
             return f"Checked: {why}."
         case "approval_asked":
             return "It waits for approval."
+        case "waiting":
+            return f"It {why}."
         case "landed":
             return f"It landed as {text(fact.data, 'commit')}."
         case "cancelled":

@@ -8,10 +8,12 @@ import anyio
 
 from luminaguard.engine.base import Drivers, EditsOf, Policy
 from luminaguard.engine.book import Book
-from luminaguard.engine.record import files_json, verdict_json
+from luminaguard.engine.foreign import Foreign, Passage
+from luminaguard.engine.pulls import Pulls
+from luminaguard.engine.record import files_json, text, verdict_json
 from luminaguard.gates.base import Subject
 from luminaguard.model.facts import RUN, Fact
-from luminaguard.model.faults import Fault
+from luminaguard.model.faults import Fault, HostFault
 from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.issue import Issue
 from luminaguard.model.work import Candidate, Change, Conflict, Verdict
@@ -81,6 +83,9 @@ class Lander:
         self._drivers = drivers
         self._policy = policy
         self._book = book
+        self._pulls = Pulls(drivers, policy, book)
+        self._foreign = Foreign(drivers, policy, book, self._pulls)
+        self._refused: dict[Oid, Verdict] = {}
         self._state = State()
         self._tickets: dict[IssueId, Ticket] = {}
         self._events: deque[Event] = deque()
@@ -103,7 +108,7 @@ class Lander:
             Fault: what stood in the way of composing, judging or landing it; it may be submitted again.
         """
         issue = ticket.change.issue
-        if (landed := await self._landed_before(issue)) is not None:
+        if (landed := await self._landed_before(issue) or await self._merged_before(issue)) is not None:
             return landed
         # No await from here to the queue: a withdrawal is either seen here, or comes behind the change.
         self._book.take_in()
@@ -133,8 +138,18 @@ class Lander:
             commit, tree, base = (Oid(str(intent.data[key])) for key in ("candidate", "tree", "base"))
             if await self._drivers.trunk.holds(commit):
                 candidate = Candidate(commit=commit, tree=tree, base=base)
-                return await self._record_landing(issue, candidate, attempt=intent.number, checkouts=())
-        return None
+                return await self._record_landing(issue, candidate, attempt=intent.number)
+        is_asked = any(text(intent.data, "by") == "forge" for intent in self._book.all(issue, "landing"))
+        return await self._merged_before(issue) if is_asked else None
+
+    async def _merged_before(self, issue: IssueId) -> Fact | None:
+        """Look whether the forge has merged the issue's pull request, by our wish or by a person's."""
+        merging, pull = self._drivers.merging, self._pulls.of(issue)
+        if merging is None or not pull or (commit := await merging.merged(pull)) is None:
+            return None
+        published = self._book.last(issue, "published")
+        assert published is not None
+        return await self._record_merge(issue, commit, attempt=published.number)
 
     async def recover(self) -> None:
         """Record the landings that were done and not yet written down."""
@@ -237,12 +252,36 @@ class Lander:
 
     async def _judge(self, action: Judge) -> Verdict:
         (change,) = action.changes
+        if action.afresh and (refused := self._refused.get(action.candidate.commit)) is not None:
+            return refused  # ours passed, and those of others do not run again by our asking
         known = None if action.afresh else self._green.get(action.candidate.tree)
         ticket = self._tickets.get(change.issue)
         verdict = known or await self._ask(action.candidate.commit, action.candidate.base, ticket)
         data = self._verdict_data(verdict, action.candidate.tree)
         await self._next(change, "checks", {**data, "again": action.afresh})
-        return verdict
+        if not verdict.ok:
+            return verdict
+        await self._pulls.passed(change)
+        foreign = await self._foreign.judge(self._passage(change, action.candidate))
+        if foreign is None or foreign.ok:
+            return verdict
+        self._refused[action.candidate.commit] = foreign
+        return foreign
+
+    def _passage(self, change: Change, candidate: Candidate) -> Passage:
+        ticket = self._tickets.get(change.issue)
+        return Passage(
+            change=change,
+            candidate=candidate,
+            message=ticket.message if ticket else change.title,
+            when=ticket.when if ticket else 0.0,
+            is_wanted=lambda: self._is_wanted(change.issue),
+        )
+
+    def _is_wanted(self, issue: IssueId) -> bool:
+        self._book.take_in()
+        is_withdrawn = any(isinstance(event, Withdrawn) and event.issue == issue for event in self._events)
+        return not is_withdrawn and not self._is_unwanted(issue)
 
     async def _judge_base(self, base: Oid) -> Verdict:
         tree = await self._drivers.trunk.tree(base)
@@ -285,6 +324,8 @@ class Lander:
             if verdict.ok:
                 break
         assert verdict is not None
+        if verdict.ok:
+            await self._pulls.passed(change)
         base = verdict if verdict.ok else await self._judge_base(onto)
         return verdict if base.ok else Blamed(verdict=verdict, base_verdict=base)
 
@@ -292,17 +333,50 @@ class Lander:
         (change,) = action.changes
         candidate = action.candidate
         assert candidate.tree in self._green, "a tree that no check passed on must not land"
-        await self._next(
-            change, "landing", {"candidate": candidate.commit, "tree": candidate.tree, "base": candidate.base}
-        )
+        by = "forge" if await self._foreign.merges() else "push"
+        said: dict[str, Json] = {"candidate": candidate.commit, "tree": candidate.tree, "base": candidate.base}
+        await self._next(change, "landing", {**said, "by": by})
+        if by == "forge":
+            return await self._land_there(change, candidate)
         checkouts = await self._drivers.trunk.land(candidate)
         if checkouts is None:
             return Moved()
         await self._record_landing(change.issue, candidate, attempt=change.attempt, checkouts=checkouts)
         return Landed()
 
+    async def _land_there(self, change: Change, candidate: Candidate) -> Landed | Moved:
+        commit = await self._foreign.merge(self._passage(change, candidate), style=self._policy.style)
+        if commit is None:
+            return Moved()
+        if await self._record_merge(change.issue, commit, attempt=change.attempt) is None:
+            raise HostFault(
+                f"{self._drivers.forge.name} says that it merged as {commit[:12]}, which is not on the target here",
+                hint="try again when the remote shows it",
+            )
+        return Landed()
+
+    async def _record_merge(self, issue: IssueId, commit: Oid, *, attempt: int) -> Fact | None:
+        """Compare what the forge made of it with what was tested; another tree is tested now, and told."""
+        trunk = self._drivers.trunk
+        await trunk.tip(is_fresh=True)
+        if not await trunk.holds(commit):
+            return None
+        tree, base = await trunk.tree(commit), await trunk.parent(commit)
+        if tree not in self._green:
+            verdict = await self._ask(commit, base, self._tickets.get(issue))
+            data = {**self._verdict_data(verdict, tree), "again": False, "merged": True}
+            await self._book.add_next(issue, "checks", attempt, data)
+        candidate = Candidate(commit=commit, tree=tree, base=base)
+        return await self._record_landing(issue, candidate, attempt=attempt, by="forge")
+
     async def _record_landing(
-        self, issue: IssueId, candidate: Candidate, *, attempt: int, checkouts: tuple[str, ...]
+        self,
+        issue: IssueId,
+        candidate: Candidate,
+        *,
+        attempt: int,
+        checkouts: tuple[str, ...] = (),
+        by: str = "push",
     ) -> Fact:
         files = await self._drivers.trunk.files(candidate.base, candidate.commit)
         data: dict[str, Json] = {
@@ -312,9 +386,9 @@ class Lander:
             "files": files_json(files),
             "checkouts": list(checkouts),
             "attempt": attempt,
+            "by": by,
         }
         return await self._book.add(issue, "landed", data)
 
     async def _next(self, change: Change, name: str, data: Mapping[str, Json]) -> None:
-        count = sum(1 for fact in self._book.all(change.issue, name) if fact.number == change.attempt)
-        await self._book.add(change.issue, f"{name}:{change.attempt}.{count + 1}", data)
+        await self._book.add_next(change.issue, name, change.attempt, data)

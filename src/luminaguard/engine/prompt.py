@@ -26,6 +26,8 @@ NEXT = {
     "checks": "Your change was merged with {target} and the checks failed. Your commits are in the branch; mend them. "
     "The log:",
     "review": "A review found what must be mended before this can land. Your commits are in the branch. The findings:",
+    "remarks": "People asked for changes on the pull request. Your commits are in the branch; do what is asked, as far "
+    "as it serves the issue. What they say:",
     "person": "A person asks you to try again. Your earlier commits, if any, are in the branch. They say:",
 }
 BEGUN = "The branch has earlier work on this issue. Go on from it; if it is complete, leave it as it is."

@@ -49,6 +49,15 @@ def files_json(files: Sequence[FileChange]) -> list[Json]:
     return [{"path": it.path, "added": it.added, "removed": it.removed} for it in files]
 
 
+def files_of(data: Json) -> tuple[FileChange, ...]:
+    """Read what `files_json` wrote."""
+    rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+    return tuple(
+        FileChange(path=str(row["path"]), added=int(number(row, "added")), removed=int(number(row, "removed")))
+        for row in rows
+    )
+
+
 def findings_json(findings: Sequence[Finding]) -> list[Json]:
     """Write findings."""
     return [dict(asdict(it)) for it in findings]

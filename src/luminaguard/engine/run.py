@@ -1,19 +1,23 @@
 """A session of a run: every issue as far as it goes, then the proof that what was said is so."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
+from anyio.abc import TaskGroup
 
 from luminaguard.engine.base import Drivers, Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.doorway import Doorway
 from luminaguard.engine.herald import Herald, last_words
 from luminaguard.engine.lander import Lander
+from luminaguard.engine.pulls import Pulls
 from luminaguard.engine.record import issue_json, number, text, texts
+from luminaguard.engine.remarks import Ear
+from luminaguard.engine.session import Session
 from luminaguard.engine.slots import Movement, Slots
-from luminaguard.engine.task import Session, Task
+from luminaguard.engine.task import Task
 from luminaguard.engine.verify import verify
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.ids import IssueId, Json, RunId, natural
@@ -29,13 +33,24 @@ class Request:
     """What a session is asked to do: the plan's issues, in a run that may have begun before.
 
     `about` goes into the `started` fact as it is; `session` into this session's. `closed` names issues that the
-    tracker says are closed, so that nobody works on what somebody else has done.
+    tracker says are closed, so that nobody works on what somebody else has done. With `arrivals` the session goes on
+    for ever: it waits there for plans with more issues, and calls `proven` each time when all is done that can be.
     """
 
     run: RunId
     plan: Plan
     about: Mapping[str, Json]
     session: Mapping[str, Json]
+    closed: frozenset[IssueId] = frozenset()
+    arrivals: Callable[[], Awaitable["Arrived"]] | None = None
+    proven: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A later plan, and what the tracker says is closed by then."""
+
+    plan: Plan
     closed: frozenset[IssueId] = frozenset()
 
 
@@ -45,16 +60,15 @@ async def run_session(drivers: Drivers, policy: Policy, request: Request) -> boo
     Call it with the orchestrator's lock held. Killed at any point and called again, it goes on.
     """
     book = Book(drivers.journal, request.run)
-    asked = await _open(book, request)
+    await book.add(RUN, "started", request.about)
+    asked = await _open(book, request.plan, request.closed)
     session = len(book.all(RUN, "session")) + 1
     await book.add(RUN, f"session:{session}", {**request.session, "asked": list(asked)})
     outcome = "interrupted"
     try:
         await drivers.trunk.catch_up()
-        await _work(drivers, policy, book, asked, closed=request.closed)
-        await drivers.trunk.catch_up()
-        is_proven = await verify(drivers, book, asked, session=session)
-        is_done = is_proven and all(book.get(issue, "landed") or issue in request.closed for issue in asked)
+        work = _Work(drivers, policy, book, request, session=session)
+        is_done = await work.until_still(asked)
         outcome = "done" if is_done else "held"
     finally:
         with anyio.move_on_after(5, shield=True):
@@ -63,20 +77,19 @@ async def run_session(drivers: Drivers, policy: Policy, request: Request) -> boo
     return is_done
 
 
-async def _open(book: Book, request: Request) -> tuple[IssueId, ...]:
+async def _open(book: Book, plan: Plan, closed: frozenset[IssueId]) -> tuple[IssueId, ...]:
     """Write what is planned; name the issues of this session, those that an earlier plan of the run holds included."""
-    await book.add(RUN, "started", request.about)
-    waves = {issue: number for number, wave in enumerate(request.plan.waves, start=1) for issue in wave}
+    waves = {issue: number for number, wave in enumerate(plan.waves, start=1) for issue in wave}
     async with anyio.create_task_group() as group:
-        for planned in request.plan.issues:
+        for planned in plan.issues:
             group.start_soon(book.add, planned.issue.id, "planned", _planned(planned, waves[planned.issue.id]))
         for subject in book.subjects():
             word = book.last(subject, "landed", "cancelled", "retry")
             is_over = word is not None and word.name != "retry"
-            if IssueId(subject) in request.closed and not is_over:
+            if IssueId(subject) in closed and not is_over:
                 count = len(book.all(subject, "cancelled")) + 1
                 group.start_soon(book.add, subject, f"cancelled:{count}", {"by": "the tracker: it is closed there"})
-    asked = {it.issue.id for it in request.plan.issues}
+    asked = {it.issue.id for it in plan.issues}
     asked |= _needs_of(book, asked)
     asked |= {IssueId(it) for it in book.subjects() if book.get(it, "landed") and not _is_proven(book, it)}
     return tuple(sorted(asked, key=natural))
@@ -131,52 +144,110 @@ def branch_of(issue: IssueId) -> str:
     return f"feature/issue-{safe}+{told_apart}"
 
 
-async def _work(
-    drivers: Drivers, policy: Policy, book: Book, asked: tuple[IssueId, ...], *, closed: frozenset[IssueId]
-) -> None:
-    lander = Lander(drivers, policy, book)
-    await lander.recover()
-    landed = {issue: anyio.Event() for issue in asked}
-    doorway = Doorway(drivers.ledger, policy, book)
-    session = Session(
-        drivers=drivers,
-        policy=policy,
-        book=book,
-        lander=lander,
-        doorway=doorway,
-        slots=Slots(policy.slots),
-        movement=Movement(),
-        landed=landed,
-    )
-    for issue in asked:
-        # What somebody else has closed is there as well for those that need it.
-        if book.get(issue, "landed") is not None or issue in closed:
-            landed[issue].set()
-    ranks = _ranks(book, asked)
-    tasks = [Task(session, issue, rank=ranks[issue]) for issue in asked]
-    if all(task.is_finished for task in tasks):
-        return
+class _Work:
+    """The tasks of a session, and those who serve them."""
 
-    def told(fact: Fact) -> None:
+    def __init__(self, drivers: Drivers, policy: Policy, book: Book, request: Request, *, session: int) -> None:
+        self._drivers = drivers
+        self._book = book
+        self._request = request
+        self._number = session
+        self._verified = 0
+        lander = Lander(drivers, policy, book)
+        self._session = Session(
+            drivers=drivers,
+            policy=policy,
+            book=book,
+            lander=lander,
+            pulls=Pulls(drivers, policy, book),
+            doorway=Doorway(drivers.ledger, policy, book),
+            slots=Slots(policy.slots),
+            movement=Movement(),
+            landed={},
+        )
+        self._herald = _herald(drivers, book)
+        reviewing = drivers.reviewing
+        self._ear = Ear(reviewing, policy, book, lander.withdraw) if reviewing else None
+
+    async def until_still(self, asked: tuple[IssueId, ...]) -> bool:
+        """Work until nothing moves any more; with arrivals for ever. Say whether all landed, proven and closed."""
+        await self._session.lander.recover()
+        tasks = self._tasks(asked, self._request.closed)
+        if all(task.is_finished for task in tasks) and self._request.arrivals is None:
+            return await self._prove(asked)
+        if self._ear is not None:
+            await self._ear.take_in()
+        async with anyio.create_task_group() as group:
+            self._serve(group)
+            self._start(group, tasks)
+            if self._request.arrivals is not None:
+                group.start_soon(self._take_in_arrivals, group, self._request.arrivals)
+                await self._watch()
+            await self._session.movement.all_still()
+            if self._herald is not None:
+                await last_words(self._herald, within_s=LAST_WORDS_S)
+            group.cancel_scope.cancel()
+        return await self._prove(asked)
+
+    def _serve(self, group: TaskGroup) -> None:
+        group.start_soon(self._session.lander.serve)
+        group.start_soon(self._book.follow, self._told)
+        group.start_soon(self._session.doorway.watch)
+        if self._herald is not None:
+            group.start_soon(self._herald.serve)
+        if self._ear is not None:
+            group.start_soon(self._ear.listen)
+
+    def _told(self, fact: Fact) -> None:
         if fact.name == "cancelled":
-            drivers.placement.stop(book.run, IssueId(fact.subject))
+            self._drivers.placement.stop(self._book.run, IssueId(fact.subject))
         if fact.name in ("cancelled", "rejected"):
-            lander.withdraw(IssueId(fact.subject))
-        doorway.told(fact)
+            self._session.lander.withdraw(IssueId(fact.subject))
+        self._session.doorway.told(fact)
 
-    # Agents that are still at work from before get the first slots: otherwise more than `slots` would be.
-    async with anyio.create_task_group() as group:
-        group.start_soon(lander.serve)
-        group.start_soon(book.follow, told)
-        group.start_soon(doorway.watch)
-        if (herald := _herald(drivers, book)) is not None:
-            group.start_soon(herald.serve)
-        for task in sorted(tasks, key=lambda task: (not task.is_under_way, -ranks[task.id], natural(task.id))):
+    def _tasks(self, asked: Sequence[IssueId], closed: frozenset[IssueId]) -> list[Task]:
+        """Make the tasks of issues that have none yet."""
+        book, landed = self._book, self._session.landed
+        fresh = [issue for issue in asked if issue not in landed]
+        for issue in fresh:
+            landed[issue] = anyio.Event()
+        for issue, event in landed.items():
+            # What somebody else has closed is there as well for those that need it.
+            if book.get(issue, "landed") is not None or issue in closed:
+                event.set()
+        ranks = _ranks(book, asked)
+        return [Task(self._session, issue, rank=ranks[issue]) for issue in fresh]
+
+    def _start(self, group: TaskGroup, tasks: Sequence[Task]) -> None:
+        # Agents that are still at work from before get the first slots: otherwise more than `slots` would be.
+        for task in sorted(tasks, key=lambda task: (not task.is_under_way, -task.rank, natural(task.id))):
             group.start_soon(task.run)
-        await session.movement.all_still()
-        if herald is not None:
-            await last_words(herald, within_s=LAST_WORDS_S)
-        group.cancel_scope.cancel()
+
+    async def _take_in_arrivals(self, group: TaskGroup, arrivals: Callable[[], Awaitable[Arrived]]) -> None:
+        while True:
+            arrived = await arrivals()
+            asked = await _open(self._book, arrived.plan, arrived.closed)
+            self._start(group, self._tasks(asked, arrived.closed))
+
+    async def _watch(self) -> None:
+        """Prove for ever what landed, each time that nothing moves."""
+        while True:
+            await self._session.movement.all_still()
+            if self._herald is not None:
+                await self._herald.catch_up()
+            await self._drivers.trunk.catch_up()
+            landed = sum(self._book.get(issue, "closed") is not None for issue in self._session.landed)
+            if landed > self._verified:
+                self._verified = landed
+                await self._prove(tuple(self._session.landed))
+            await self._session.movement.stirred()
+
+    async def _prove(self, asked: tuple[IssueId, ...]) -> bool:
+        await self._drivers.trunk.catch_up()
+        is_proven = await verify(self._drivers, self._book, asked, session=self._number)
+        if self._request.proven is not None:
+            await self._request.proven()
+        return is_proven and all(self._book.get(it, "landed") or it in self._request.closed for it in asked)
 
 
 def _herald(drivers: Drivers, book: Book) -> Herald | None:
@@ -184,7 +255,7 @@ def _herald(drivers: Drivers, book: Book) -> Herald | None:
     return Herald(drivers, book) if has_ears else None
 
 
-def _ranks(book: Book, asked: tuple[IssueId, ...]) -> dict[IssueId, float]:
+def _ranks(book: Book, asked: Sequence[IssueId]) -> dict[IssueId, float]:
     planned = {issue: fact.data for issue in asked if (fact := book.get(issue, "planned")) is not None}
     needs = {issue: frozenset(map(IssueId, texts(data, "needs"))) for issue, data in planned.items()}
     return remaining_path(needs, {issue: number(data, "estimate_s") for issue, data in planned.items()})

@@ -56,11 +56,12 @@ class Movement:
     def __init__(self) -> None:
         self._moving = 0
         self._still = anyio.Event()
+        self._stir = anyio.Event()
 
     @contextmanager
     def moving(self) -> Iterator[None]:
         """Count the caller as moving for the block."""
-        self._moving += 1
+        self._begin()
         try:
             yield
         finally:
@@ -73,12 +74,22 @@ class Movement:
         try:
             yield
         finally:
-            self._moving += 1
+            self._begin()
+
+    def _begin(self) -> None:
+        self._moving += 1
+        self._stir.set()
 
     def _stop(self) -> None:
         self._moving -= 1
         if not self._moving:
             self._still.set()
+
+    async def stirred(self) -> None:
+        """Wait until somebody moves."""
+        while not self._moving:
+            self._stir = anyio.Event()
+            await self._stir.wait()
 
     async def all_still(self) -> None:
         """Wait until nobody moves, and nobody begins to when the dust has settled."""

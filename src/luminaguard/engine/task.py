@@ -1,43 +1,20 @@
 """One issue's way through a session, replayed from the top: what the journal remembers is not done again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import anyio
-
-from luminaguard.engine.base import Drivers, Order, Outcome, Policy
-from luminaguard.engine.book import Book
-from luminaguard.engine.doorway import Doorway
-from luminaguard.engine.lander import Blamed, Gone, Lander, Ticket
-from luminaguard.engine.prompt import Around, prompt_for
-from luminaguard.engine.record import files_json, findings_json, issue_of, number, text, texts
+from luminaguard.engine.assignment import assignment_of
+from luminaguard.engine.lander import Blamed, Gone, Ticket
+from luminaguard.engine.orders import Orders
+from luminaguard.engine.record import findings_json, number, text
+from luminaguard.engine.remarks import remarks_text, unanswered, wishes
 from luminaguard.engine.results import GOES_ON, Again, Hold, Over, Parked
-from luminaguard.engine.slots import Movement, Slots
-from luminaguard.forges.base import PullDraft
+from luminaguard.engine.session import Session
 from luminaguard.gates.base import Gate, Subject
-from luminaguard.model.brief import Brief
 from luminaguard.model.facts import Fact
 from luminaguard.model.faults import Fault
-from luminaguard.model.ids import IssueId, Json, Oid, natural
-from luminaguard.model.issue import IssueState, Kind
-from luminaguard.model.work import Change, Conflict, FileChange, Verdict
-from luminaguard.workspaces.base import Start
-
-LEAST_S = 1.0
-
-
-@dataclass(slots=True, kw_only=True)
-class Session:
-    """What all tasks of a session share."""
-
-    drivers: Drivers
-    policy: Policy
-    book: Book
-    lander: Lander
-    doorway: Doorway
-    slots: Slots
-    movement: Movement
-    landed: Mapping[IssueId, anyio.Event]
+from luminaguard.model.ids import IssueId, Json, Oid
+from luminaguard.model.work import Change, Conflict, Verdict
 
 
 class _NotWantedError(Exception):
@@ -58,14 +35,11 @@ class Task:
     def __init__(self, session: Session, issue: IssueId, *, rank: float) -> None:
         self._session = session
         self._book = session.book
-        self._rank = rank
+        self.rank = rank
+        self._asked = assignment_of(session.book, issue)
+        self._orders = Orders(session, self._asked)
         self.id = issue
-        planned = self._fact("planned")
-        self._planned = planned.data
-        self.issue = issue_of(planned.data["issue"])
-        self.kind = Kind(text(planned.data, "kind"))
-        self.branch = text(planned.data, "branch")
-        self.needs = tuple(map(IssueId, texts(planned.data, "needs")))
+        self.issue = self._asked.issue
 
     def _fact(self, kind: str) -> Fact:
         found = self._book.get(self.id, kind)
@@ -95,7 +69,7 @@ class Task:
                 await self._until_closed()
 
     async def _until_needs_landed(self) -> None:
-        for need in self.needs:
+        for need in self._asked.needs:
             if not (event := self._session.landed[need]).is_set():
                 with self._session.movement.parked():
                     await event.wait()
@@ -124,7 +98,7 @@ class Task:
                 await self._until_lifted()
                 continue
             try:
-                result = await self._attempt(self._next_attempt())
+                result = await self._attempt(self._orders.next())
             except Fault as fault:
                 how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
                 result = Hold(why=fault.message, who="you", how=how, group=GOES_ON)
@@ -133,11 +107,8 @@ class Task:
             if not isinstance(result, Parked):
                 await self._settle(result)
 
-    def _stop(self) -> Fact | None:
-        return self._book.last(self.id, "held", "failed", "rejected")
-
     def _is_stopped(self) -> bool:
-        stop, lift = self._stop(), self._book.last(self.id, "retry", "released", "cancelled")
+        stop, lift = self._orders.stop(), self._book.last(self.id, "retry", "released", "cancelled")
         return stop is not None and (lift is None or lift.seq < stop.seq)
 
     async def _until_lifted(self) -> None:
@@ -158,69 +129,6 @@ class Task:
         }
         await self._book.add(self.id, f"{name}:{count}", data)
 
-    # Attempts: the next one's fact is written with what went wrong before it, so that a replay begins there.
-
-    def _next_attempt(self) -> int:
-        """Number the attempt that is to be made, or gone on with."""
-        last = self._book.last(self.id, "attempt")
-        if last is None:
-            return 1
-        is_spent = self._book.get(self.id, f"again:{last.number}") is not None or self._asked_again() is not None
-        return last.number + 1 if is_spent else last.number
-
-    def _asked_again(self) -> Fact | None:
-        """Find a person's wish for another try that no attempt has followed yet."""
-        last, retry, stop = self._book.last(self.id, "attempt"), self._book.last(self.id, "retry"), self._stop()
-        if retry is None or stop is None or text(stop.data, "group") in (GOES_ON, "budget"):
-            return None
-        return retry if last is not None and retry.seq > last.seq else None
-
-    def _work_so_far(self) -> Oid | None:
-        for fact in reversed(self._book.all(self.id, "agent")):
-            if fact.data["commit"] and not fact.data.get("refused"):
-                return Oid(str(fact.data["commit"]))
-        return None
-
-    async def _open(self, count: int) -> None:
-        """Fix where the attempt begins, on the target as it is now; what a replay finds written stays."""
-        trunk = self._session.drivers.trunk
-        target = await trunk.tip()
-        begin = self._work_so_far() or await trunk.branch(self.branch) or target
-        if await trunk.is_in(begin, target):
-            begin = target
-        why, feedback = self._why(count)
-        words, asked = self._words(), self._words_of_retry()
-        data: dict[str, Json] = {
-            "start": begin,
-            "target": target,
-            "why": why,
-            "feedback": feedback,
-            "words": [*asked, *(text(fact.data, "text") for fact in words)],
-            "words_up_to": max((fact.number for fact in words), default=0),
-        }
-        await self._book.add(self.id, f"attempt:{count}", data)
-
-    def _words(self) -> list[Fact]:
-        """List what a person has said and no agent has heard: neither at its work nor in its prompt."""
-        told = [int(number(it.data, "words_up_to")) for it in self._book.all(self.id, "attempt")]
-        heard = max([*told, self._session.doorway.heard(self.id)])
-        return [fact for fact in self._book.all(self.id, "said") if fact.number > heard]
-
-    def _words_of_retry(self) -> list[str]:
-        """Give what was said with a `retry` that only lets the work go on: no feedback of its own tells it."""
-        last, retry = self._book.last(self.id, "attempt"), self._book.last(self.id, "retry")
-        is_told = retry is None or self._asked_again() is not None or (last is not None and retry.seq < last.seq)
-        said = "" if is_told or retry is None else text(retry.data, "text")
-        return [said] if said else []
-
-    def _why(self, count: int) -> tuple[str, str]:
-        retry, stop = self._asked_again(), self._stop()
-        if retry is not None and stop is not None:
-            said = (text(retry.data, "text"), "", text(stop.data, "why"), text(stop.data, "log"))
-            return "person", "\n".join(said).strip()
-        again = self._book.get(self.id, f"again:{count - 1}")
-        return (text(again.data, "why"), text(again.data, "feedback")) if again is not None else ("first", "")
-
     async def _settle(self, result: Again | Hold) -> None:
         if isinstance(result, Hold):
             await self._hold("held", result)
@@ -229,9 +137,10 @@ class Task:
             await self._hold("held", self._no_more_rounds(result))
             return
         attempts = self._book.all(self.id, "attempt")
-        tried = self._since_retry("attempt") - self._since_retry("again", why="limited")
+        others = self._since_retry("again", why="limited") + self._since_retry("again", why="remarks")
+        tried = self._since_retry("attempt") - others
         is_spent = self._session.doorway.stop(self.id) is not None  # the next start says it, and what to type
-        if is_spent or result.why == "limited" or tried < self._session.policy.attempts:
+        if is_spent or result.why in ("limited", "remarks") or tried < self._session.policy.attempts:
             said: dict[str, Json] = {"why": result.why, "what": result.what, "feedback": result.feedback}
             await self._book.add(self.id, f"again:{attempts[-1].number}", said)
             return
@@ -281,7 +190,7 @@ class Task:
             what = f"nothing changed: the agent {said_of(made)} and {left}"
             return Again(why="retry", what=what, feedback=self._log(what, made), has_work=False)
         change = Change(issue=self.id, attempt=count, commit=Oid(commit), title=self.issue.title)
-        await self._publish(change)
+        await self._session.pulls.publish(change)
         try:
             return await self._gates(change, base=target)
         except _HeldError as held:
@@ -305,7 +214,7 @@ class Task:
     async def _leave(self, count: int, made: Mapping[str, Json]) -> None:
         """Leave what was made on the issue's branch, for whoever takes it up again."""
         if text(made, "commit") and not made.get("refused") and self._book.get(self.id, f"published:{count}") is None:
-            await self._session.drivers.trunk.publish(self.branch, Oid(text(made, "commit")))
+            await self._session.drivers.trunk.publish(self._asked.branch, Oid(text(made, "commit")))
 
     def _log(self, what: str, made: Mapping[str, Json]) -> str:
         return f"{what}\n\n{text(made, 'tail')}"
@@ -313,11 +222,11 @@ class Task:
     async def _agent(self, count: int) -> Mapping[str, Json]:
         fact = self._book.get(self.id, f"agent:{count}")
         if fact is None:
-            async with self._session.slots.take(self._rank):
+            async with self._session.slots.take(self.rank):
                 fact = await self._place(count)
         # Work that could not be brought out is nowhere but in its workspace.
         if fact is not None and (fact.data["commit"] is not None or not fact.data["refused"]):
-            await self._session.drivers.placement.clean(self._order(count))
+            await self._session.drivers.placement.clean(self._orders.order(count))
         return {} if fact is None else fact.data
 
     async def _place(self, count: int) -> Fact | None:
@@ -328,8 +237,8 @@ class Task:
         if (hold := self._session.doorway.stop(self.id)) is not None:
             raise _HeldError(hold)
         # Opened no sooner than this: what landed while it waited for a slot is in its base.
-        await self._open(count)
-        order = self._order(count)
+        await self._orders.open(count)
+        order = self._orders.order(count)
         placement = self._session.drivers.placement
         try:
             outcome = await placement.place(order, starting=lambda k: self._starting(count, k))
@@ -338,7 +247,7 @@ class Task:
             if not any(fact.number == count for fact in self._book.all(self.id, "placed")):
                 await placement.clean(order)
             return None
-        return await self._book.add(self.id, f"agent:{count}", await self._outcome(order, outcome))
+        return await self._book.add(self.id, f"agent:{count}", await self._orders.outcome(order, outcome))
 
     async def _starting(self, count: int, k: int) -> None:
         # Whoever stopped it while its workspace was made found no agent to stop.
@@ -348,116 +257,42 @@ class Task:
         data: dict[str, Json] = {"agent": policy.agent, "isolation": placement.isolation}
         await self._book.add(self.id, f"placed:{count}.{k}", data)
 
-    def _order(self, count: int) -> Order:
-        policy = self._session.policy
-        opened = self._fact(f"attempt:{count}").data
-        start, target = Oid(text(opened, "start")), Oid(text(opened, "target"))
-        prompt = prompt_for(
-            self.issue,
-            branch=self.branch,
-            target=policy.target,
-            checks=policy.checks,
-            why=text(opened, "why"),
-            feedback=text(opened, "feedback"),
-            is_begun=start != target,
-            around=self._around(count),
-            rules=policy.rules,
-            words=texts(opened, "words") if "words" in opened else (),
-            template=policy.template,
-        )
-        timeout_s = max(self._session.doorway.minutes_left(self.id) * 60, LEAST_S)
-        words_after = max(int(number(it.data, "words_up_to")) for it in self._book.all(self.id, "attempt"))
-        brief = Brief(issue=self.id, attempt=count, prompt=prompt, timeout_s=timeout_s, words_after=words_after)
-        return Order(
-            run=self._book.run,
-            brief=brief,
-            start=Start(branch=self.branch, commit=start, merge=target if start != target else None),
-            message=self._message(closes=False),
-        )
-
-    def _around(self, count: int) -> Around:
-        begun = self._book.get(self.id, "attempt:1")
-        opened = self._fact(f"attempt:{count}")
-        landed = [(it, at) for it in self._book.subjects() if (at := self._book.get(it, "landed")) is not None]
-        since = [it for it, at in landed if begun and begun.seq < at.seq < opened.seq and it not in self.needs]
-        waiting = [
-            it
-            for it in self._book.subjects()
-            if (planned := self._book.get(it, "planned")) and self.id in texts(planned.data, "needs")
-        ]
-        return Around(
-            landed=[self._titled(need) for need in self.needs],
-            since=[self._titled(it) for it in sorted(since, key=natural)],
-            waiting=[self._titled(it) for it in sorted(waiting, key=natural)],
-        )
-
-    def _titled(self, issue: str) -> str:
-        planned = self._book.get(issue, "planned")
-        return f"#{issue} {text(planned.data, 'title') if planned else ''}".rstrip()
-
-    def _message(self, *, closes: bool) -> str:
-        write = self._session.drivers.messages.landing_message
-        return write(kind=self.kind, issue=self.id, title=self.issue.title, body="", closes=closes)
-
-    async def _outcome(self, order: Order, outcome: Outcome) -> dict[str, Json]:
-        trunk = self._session.drivers.trunk
-        commit, files, is_alien = outcome.commit, tuple[FileChange, ...](), False
-        if commit is not None:
-            base = order.start.merge or order.start.commit
-            files = await trunk.files(base, commit)
-            is_alien = not await trunk.is_related(commit, base)
-        alien = f"its commits share no history with '{self._session.policy.target}'" if is_alien else None
-        return {
-            "ended": outcome.ended,
-            "exit_code": outcome.exit_code,
-            "seconds": outcome.seconds,
-            "commit": commit,
-            "problem": outcome.problem or alien,
-            "refused": outcome.refused or is_alien,
-            "committed_for_agent": outcome.committed_for_agent,
-            "files": files_json(files),
-            "log": outcome.log,
-            "tail": outcome.tail,
-            **self._session.doorway.spent(self.id, order.brief.attempt, "work"),
-        }
-
-    async def _publish(self, change: Change) -> None:
-        count = change.attempt
-        await self._book.step(self.id, f"published:{count}", lambda: self._published(change))
-
-    async def _published(self, change: Change) -> dict[str, Json]:
-        drivers, policy = self._session.drivers, self._session.policy
-        note = await drivers.trunk.publish(self.branch, change.commit)
-        body = drivers.messages.pull_body(issue=self.id, text=self.issue.title, checks=policy.checks)
-        pull = await drivers.forge.open_pull(
-            PullDraft(
-                branch=self.branch,
-                head=change.commit,
-                target=policy.target,
-                issue=self.id,
-                title=self._message(closes=False).splitlines()[0],
-                body=body,
-            )
-        )
-        return {"branch": self.branch, "commit": change.commit, "pull_request": pull.id, "note": note}
-
     # Gates, then the queue.
 
     async def _gates(self, change: Change, *, base: Oid) -> Again | Hold | Over | Parked:
         ticket = self._ticket(change)
+        if (wished := self._wished()) is not None:
+            return wished
         if (sent_back := await self._review(change, ticket, base)) is not None:
             return sent_back
         if self._session.policy.human and (answer := await self._approval(change, ticket)) is not None:
             return answer
         if self._is_over() or self._is_stopped():
             return Parked()
+        if (wished := self._wished()) is not None:
+            return wished
         await self._book.add(self.id, f"queued:{change.attempt}", {"commit": change.commit})
         return await self._queue(ticket)
+
+    def _wished(self) -> Again | None:
+        """Send it back to the agent where people want something changed on the pull request."""
+        if not wishes(self._book, self.id):
+            return None
+        remarks = unanswered(self._book, self.id)
+        people = ", ".join(dict.fromkeys(text(remark.data, "author") for remark in remarks))
+        what = f"{people} asked for changes on the pull request"
+        return Again(why="remarks", what=what, feedback=remarks_text(remarks), has_work=True)
 
     def _ticket(self, change: Change) -> Ticket:
         # The commit's date is the time of a fact, so that a replay composes the very same commit.
         when = self._fact(f"agent:{change.attempt}").time
-        return Ticket(change=change, issue=self.issue, message=self._message(closes=True), when=when, rank=self._rank)
+        return Ticket(
+            change=change,
+            issue=self.issue,
+            message=self._session.pulls.message(self._asked, closes=True),
+            when=when,
+            rank=self.rank,
+        )
 
     async def _review(self, change: Change, ticket: Ticket, base: Oid) -> Again | Hold | None:
         review = self._session.drivers.review
@@ -507,8 +342,10 @@ class Task:
             await self._book.add(self.id, kind, {"why": "the checks passed; landing.approve is 'human'"})
         asked = self._fact(kind)
         with self._session.movement.parked():
-            while not self._answered(asked) and not self._is_over():
+            while not self._answered(asked) and not self._is_over() and not wishes(self._book, self.id):
                 await self._book.news(self.id)
+        if (wished := self._wished()) is not None:
+            return wished
         # An older answer was about an earlier attempt.
         answer = self._book.last(self.id, "approved", "rejected") if self._answered(asked) else None
         return None if answer is not None and answer.name == "approved" else Parked()
@@ -558,7 +395,7 @@ class Task:
     async def _until_closed(self) -> None:
         while True:
             try:
-                await self._close()
+                await self._session.pulls.close(self.id)
             except Fault as fault:
                 how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
                 hold = Hold(why=f"landed, but not closed: {fault.message}", who="you", how=how, group=GOES_ON)
@@ -568,22 +405,6 @@ class Task:
                 await self._until_lifted()
             else:
                 return
-
-    async def _close(self) -> None:
-        forge = self._session.drivers.forge
-        published = self._book.last(self.id, "published")
-        pull = text(published.data, "pull_request") if published else ""
-        await self._book.add(self.id, "closing", {"pull_request": pull})
-
-        async def close() -> dict[str, Json]:
-            commit = Oid(text(self._fact("landed").data, "commit"))
-            if pull:
-                await forge.mark_merged(pull, commit=commit)
-            await forge.close(self.id, comment=f"Landed on {self._session.policy.target} as {commit}.")
-            state = (await forge.issue(self.id)).state
-            return {"state": state, "closed": state is IssueState.CLOSED}
-
-        await self._book.step(self.id, "closed", close)
 
 
 def said_of(made: Mapping[str, Json]) -> str:

@@ -62,15 +62,15 @@ class Trunk:
         self.identity = identity
         self.upstream = upstream
 
-    async def tip(self) -> Oid:
-        """Give the commit that the next landing stands on.
+    async def tip(self, *, is_fresh: bool = False) -> Oid:
+        """Give the commit that the next landing stands on; `is_fresh` asks the remote now.
 
         Raises:
             UserFault: there is no such branch, or it and what landed beside it or upstream have gone different ways.
             Transient: the remote cannot be reached.
         """
         here = await self._tip_here()
-        if self.upstream is None or (there := await self.upstream.tip()) == here:
+        if self.upstream is None or (there := await self.upstream.tip(is_fresh=is_fresh)) == here:
             return here
         return await self._follow(here, there)
 
@@ -181,6 +181,10 @@ class Trunk:
     async def tree(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""
         return await self.git.tree_of(commit)
+
+    async def parent(self, commit: Oid) -> Oid:
+        """Give the first parent of a commit."""
+        return Oid(await self.git.text("rev-parse", "--verify", f"{commit}^1"))
 
     async def is_in(self, older: Oid, newer: Oid) -> bool:
         """Tell whether `older` is in the history of `newer`."""
@@ -314,6 +318,28 @@ class Trunk:
         return (
             "" if ran.exit_code == 0 else f"'{branch}' could not be moved: {ran.err.decode(errors='replace').strip()}"
         )
+
+    async def stage(self, commit: Oid, *, branch: str) -> None:
+        """Show a candidate at the remote, whatever the branch showed before; without a remote nobody looks."""
+        if self.upstream is not None:
+            await self.upstream.stage(commit, branch=branch)
+
+    async def remove_branch(self, branch: str, *, commit: Oid) -> str:
+        """Remove a work branch here and at the remote, where it is at `commit` or at what was pushed last.
+
+        Its commits stay under `refs/luminaguard/kept/`. Returns a note, or "".
+        """
+        ref = f"refs/heads/{branch}"
+        tip = await self.git.commit_of(ref)
+        ours = (commit, await self.git.commit_of(f"refs/luminaguard/pushed/{branch}"))
+        if checkouts_of(self.places, ref) or (tip is not None and tip not in ours):
+            return f"'{branch}' is checked out or has other commits, and was left"
+        if tip is not None:
+            kept = f"refs/luminaguard/kept/{branch}/{tip[:12]}"
+            await self.git.run("update-ref", "--stdin", stdin=f"update {kept} {tip}\ndelete {ref} {tip}\n".encode())
+        if self.upstream is not None:
+            await self.upstream.remove(branch)
+        return ""
 
     def lock_files(self) -> tuple[Path, ...]:
         """Name git's lock files on what we move: of somebody at work, or left by a kill."""

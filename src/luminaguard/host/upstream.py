@@ -4,7 +4,7 @@ A push is the landing: whoever was faster there makes it fail, and then nothing 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from luminaguard.host.git import Git
@@ -19,9 +19,18 @@ UNREACHABLE = (
 )
 
 
+LetIn = Callable[[], Awaitable[Mapping[str, str]]]
+"""Gives what git needs in its environment to be let in. Asked before each call: a token may be worth an hour only."""
+
+
+async def unasked() -> Mapping[str, str]:
+    """Give nothing: git finds by itself who we are."""
+    return {}
+
+
 @dataclass(slots=True, kw_only=True)
 class Upstream:
-    """One branch of one remote. `env` holds what git needs to be let in; it reaches no command line.
+    """One branch of one remote. What `let_in` gives reaches no command line.
 
     Only the holder of the orchestrator's lock may push.
     """
@@ -29,7 +38,7 @@ class Upstream:
     git: Git
     remote: str
     target: str
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    let_in: LetIn = field(default=unasked, repr=False)
     _fetched: float = field(default=0.0, init=False)
 
     @property
@@ -112,6 +121,17 @@ class Upstream:
         pushed = await self.git.commit_of(f"refs/luminaguard/pushed/{branch}")
         return pushed is not None and await self.git.is_ancestor(commit, pushed)
 
+    async def stage(self, commit: Oid, *, branch: str) -> None:
+        """Point a branch of ours at a commit, whatever it pointed at.
+
+        Raises:
+            Transient: the remote cannot be reached.
+            HostFault: it refuses.
+        """
+        refused = await self._push("--force", f"{commit}:refs/heads/{branch}")
+        if refused is not None:
+            raise HostFault(f"the remote '{self.remote}' takes no push to '{branch}': {refused}")
+
     async def remove(self, branch: str) -> None:
         """Remove a work branch of the remote where it still is what we pushed."""
         pushed = await self.git.commit_of(f"refs/luminaguard/pushed/{branch}")
@@ -126,7 +146,7 @@ class Upstream:
             "--porcelain",
             "--no-verify",
             *_split(words, self.remote),
-            env=self.env,
+            env=await self.let_in(),
             ok=(0, 1, 128),
             timeout_s=NETWORK_S,
         )
@@ -139,7 +159,7 @@ class Upstream:
         return told[0].rpartition("\t")[2]
 
     async def _ask(self, *words: str) -> bytes:
-        ran = await self.git.run(*words, env=self.env, ok=(0, 1, 128), timeout_s=NETWORK_S)
+        ran = await self.git.run(*words, env=await self.let_in(), ok=(0, 1, 128), timeout_s=NETWORK_S)
         if ran.exit_code != 0:
             raise _unreached(self.remote, ran.err.decode(errors="replace"))
         return ran.out

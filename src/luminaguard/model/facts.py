@@ -43,15 +43,15 @@ KINDS: Mapping[str, str] = {
     "session": "N. pid, isolation: the level in force, reason, asked: [id]",
     "session_ended": "N. outcome: done | held | interrupted, notes: [text] on what was counted",
     "base_checks": "N. the target itself was judged: ok, why, tree, seconds, cached, commands, log",
-    "verified": "N. commits_on_target, trees_tested, issues_closed: bool, details: [text]",
+    "verified": "N, then N.M. commits_on_target, trees_tested, issues_closed: bool, details: [text]",
     "paused": "N. by",
     "resumed": "N. by",
     "limited": "N. a provider takes no calls for a while: provider, since, until, why",
     # subject: an issue, in the order in which a task goes
     "planned": "title, kind, needs: [id], wave, estimate_s, priority, risk, branch, deliverables: [text], issue: {...}",
     "ready": "",
-    "attempt": "N. start: oid, target: oid, why: first | retry | limited | conflict | checks | review | person, "
-    "feedback: text, words: [text] that a person said, words_up_to",
+    "attempt": "N. start: oid, target: oid, why: first | retry | limited | conflict | checks | review | "
+    "remarks | person, feedback: text, words: [text] that a person said, words_up_to, remarks_up_to",
     "placed": "N.K. agent start K of attempt N: place, isolation, agent",
     "agent": "N. ended: exited | timeout | lost | killed, exit_code, seconds, commit: oid | null, "
     "problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, "
@@ -59,6 +59,9 @@ KINDS: Mapping[str, str] = {
     "asked": "ID. an agent wants to do what the policy leaves to a person: attempt, what",
     "again": "N. attempt N came to nothing and another will follow: why, what, feedback",
     "published": "N. branch, commit, pull_request",
+    "passed": "N. our checks passed, the pull request is a draft no more: pull_request",
+    "remark": "N. a person said on the pull request: id, author, text, stand: said | changes | approved, path | null, "
+    "line, time",
     "review": "N. ok, why, findings: [{severity, file, line, text}], grade, seconds, log, "
     "input_tokens, output_tokens, usd",
     "approval_asked": "N. candidate, why",
@@ -67,10 +70,12 @@ KINDS: Mapping[str, str] = {
     "conflict": "N.M. base, paths: [path], hunks",
     "checks": "N.M. ok, why, tree, seconds, cached, commands: [{command, exit_code, seconds}], log, "
     "again: bool, the same tree once more, fingerprint: of the commands and the walls",
-    "landing": "N.M. intent: candidate, tree, base",
-    "landed": "commit, tree, base, files: [{path, added, removed}], checkouts: [text], attempt",
+    "waiting": "N.M. for checks of others, or for the forge to merge: why",
+    "foreign": "N.M. checks of others that the target requires answered: ok, why, commit, seconds",
+    "landing": "N.M. intent: candidate, tree, base, by: push | forge",
+    "landed": "commit, tree, base, files: [{path, added, removed}], checkouts: [text], attempt, by: push | forge",
     "closing": "intent: pull_request",
-    "closed": "state, closed: bool",
+    "closed": "state, closed: bool, note: on the branch",
     "held": "N. why, who: who must act, how: what to type, group: approval | trust | work | review | budget | landing",
     "failed": "N. why, how",
     # subject: an issue, added by a person

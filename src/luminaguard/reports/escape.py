@@ -10,11 +10,16 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # At the beginning of a line these make headings, lists and rules.
 _LEADING = re.compile(r"^(\d+(?=[.)])|(?=[+=#-]))([.)+=-]|#(?=#*(?:\s|$)))")
+# A forge that shows the text calls people by these and writes into issues that are named; backslashes do not stop it.
+_CALLING = re.compile(
+    r"@(?=\w)|#(?=\d)|\bGH-(?=\d)|:(?=//\S+/(?:issues|pulls?|merge_requests|work_items|discussions)/\d)", re.IGNORECASE
+)
+_NOTHING_SEEN = "&#8203;"
 _CODE = re.compile(r"(?<!`)`([^`|\\]+)`(?!`)")
 
 
 def markdown(text: str) -> str:
-    """Escape one line of text for anywhere in Markdown, table cells too."""
+    """Escape one line of text for anywhere in Markdown, table cells too; on a forge it calls nobody and no issue."""
     return _LEADING.sub(r"\1\\\2", _escaped(plain(text)))
 
 
@@ -26,7 +31,13 @@ def prose(text: str) -> str:
 
 
 def _escaped(line: str) -> str:
-    return _SPECIAL.sub(r"\\\1", "".join(_HTML.get(char, char) for char in line))
+    inert = _CALLING.sub(rf"\g<0>{_NOTHING_SEEN}", "".join(_HTML.get(char, char) for char in line))
+    return _SPECIAL.sub(r"\\\1", inert)
+
+
+def uncalled(text: str) -> str:
+    """Break what calls people and issues on a forge, with a character that nobody sees; the rest stays Markdown."""
+    return _CALLING.sub("\\g<0>\u200b", text)
 
 
 def code(text: str) -> str:

@@ -119,6 +119,12 @@ def _limited(fact: Fact) -> str:
     return because(said, text_at(fact.data, "why"))
 
 
+def _remark(fact: Fact) -> str:
+    means = {"changes": "asks for changes", "approved": "approves"}.get(text_at(fact.data, "stand"), "says")
+    where = f" on {text_at(fact.data, 'path')}" if text_at(fact.data, "path") else ""
+    return because(f"{text_at(fact.data, 'author')} {means} on the pull request{where}", text_at(fact.data, "text"))
+
+
 def _answered(fact: Fact) -> str:
     said = "allowed" if flag_at(fact.data, "ok") else "refused"
     return f"what it asked was {said} by {text_at(fact.data, 'by') or 'nobody'}"
@@ -142,6 +148,10 @@ _SAY: Mapping[str, Callable[[Fact], str]] = {
     "review": _review,
     "approval_asked": _with_why("waits for approval"),
     "queued": lambda _: "in the merge queue",
+    "passed": lambda _: "the pull request is ready",
+    "remark": _remark,
+    "waiting": lambda fact: text_at(fact.data, "why"),
+    "foreign": _with_why("checks of others"),
     "conflict": _conflict,
     "checks": _checks,
     "landed": _landed,

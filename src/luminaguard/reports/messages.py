@@ -14,6 +14,8 @@ from luminaguard.reports.escape import code, counts_text
 from luminaguard.reports.wording import plain, plain_lines
 
 SUBJECT_CHARS = 100
+FILES = 100
+CHECKS = "Checks before it lands:"
 
 _PREFIX: Mapping[Kind, str] = {
     Kind.RESEARCH: "docs",
@@ -53,15 +55,25 @@ def subject(*, kind: Kind, issue: IssueId, title: str) -> str:
 
 
 def pull_body(
-    *, issue: IssueId, text: str, files: Sequence[FileChange] = (), checks: Sequence[str] = (), closes: bool = True
+    *,
+    issue: IssueId,
+    text: str,
+    files: Sequence[FileChange] = (),
+    checks: Sequence[str] = (),
+    verdict: str = "",
+    needs: Sequence[IssueId] = (),
+    closes: bool = True,
 ) -> str:
-    """Write a pull request's description: what was done, the files, the checks, "Closes #154"."""
-    changed = "\n".join(f"- {code(file.path)} {counts_text(file)}" for file in files)
+    """Write a pull request's description: why, what, how it is checked, "Depends on #152", "Closes #154"."""
+    changed = "\n".join(f"- {code(file.path)} {counts_text(file)}" for file in files[:FILES])
+    more = f"\n- and {len(files) - FILES} more" if len(files) > FILES else ""
     asked = "\n".join(f"- {code(command)}" for command in checks)
+    said = f"Checked, merged with the target as it was then: {plain(verdict)}:" if verdict else CHECKS
     return _joined(
         _tame(plain_lines(text)),
-        f"Files:\n\n{changed}" if changed else "",
-        f"Checks before it lands:\n\n{asked}" if asked else "",
+        f"Files:\n\n{changed}{more}" if changed else "",
+        f"{said}\n\n{asked}" if asked else "",
+        "\n".join(f"Depends on #{plain(need)}" for need in needs),
         _closing(issue, closes=closes),
     )
 

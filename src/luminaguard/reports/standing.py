@@ -103,6 +103,8 @@ def _after(now: Standing, fact: Fact, *, reviewed: bool) -> Standing:
         return _told_by_person(now, fact)
     if now.state is State.CANCELLED or (now.state in _STOPPED and name not in _GOES_ON):
         return now
+    if name == "waiting":
+        return replace(now, why=text_at(fact.data, "why"))
     state = _state_told(fact, name, reviewed=reviewed)
     if state is None:
         return now
@@ -180,7 +182,7 @@ def _state_told(fact: Fact, name: str, *, reviewed: bool) -> State | None:
         return State.REVIEWING if reviewed else State.QUEUED
     if name == "review":
         return State.QUEUED if flag_at(fact.data, "ok") else State.READY
-    if name == "checks":
+    if name in {"checks", "foreign"}:
         return State.LANDING if flag_at(fact.data, "ok") else State.READY
     return _TELLS.get(name)
 

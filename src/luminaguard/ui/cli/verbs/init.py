@@ -1,9 +1,11 @@
 """`luminaguard init`: the first settings file."""
 
 import argparse
+from dataclasses import dataclass
 
 from luminaguard.app.detect import DetectedChecks, detect_checks_in
 from luminaguard.app.detect_agents import DetectedAgent, detect_agents
+from luminaguard.app.detect_forge import DetectedForge, detect_forge_in
 from luminaguard.app.starter import Written, repository_of, starter_text, write_starter
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
@@ -28,13 +30,24 @@ def run(options: argparse.Namespace) -> int:
     repo = repository_of(options.repo)
     checks = detect_checks_in(repo)
     agents = detect_agents()
-    written = write_starter(repo, starter_text(checks, agents), force=options.force)
-    _print(printer_for(options), written, checks, agents)
+    forge = detect_forge_in(repo)
+    written = write_starter(repo, starter_text(checks, agents, forge), force=options.force)
+    _print(printer_for(options), Found(written=written, checks=checks, agents=agents, forge=forge))
     return Exit.DONE
 
 
-def _print(printer: Printer, written: Written, checks: DetectedChecks, agents: tuple[DetectedAgent, ...]) -> None:
-    names = [agent.name for agent in agents]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was written, and what it was made from."""
+
+    written: Written
+    checks: DetectedChecks
+    agents: tuple[DetectedAgent, ...]
+    forge: DetectedForge
+
+
+def _print(printer: Printer, found: Found) -> None:
+    names, checks, written = [agent.name for agent in found.agents], found.checks, found.written
     if printer.is_json:
         printer.document(
             {
@@ -43,12 +56,14 @@ def _print(printer: Printer, written: Written, checks: DetectedChecks, agents: t
                 "backup": str(written.backup) if written.backup else None,
                 "checks": {"run": list(checks.run), "why": checks.why},
                 "agents": list(names),
+                "forge": {"source": found.forge.source.value, "why": found.forge.why},
             }
         )
         return
     printer.line(f"wrote   {written.path}")
     if written.backup:
         printer.line(f"kept    {written.backup}")
+    printer.line(f"issues  {found.forge.source} ({found.forge.why})")
     printer.line(f"checks  {', '.join(checks.run) or 'none'} ({checks.why})")
     printer.line(f"agents  {', '.join(names) or 'none found on PATH; name yours in [agents.mine]'}")
     printer.line("next    luminaguard doctor, then luminaguard plan")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import anyio
 
-from luminaguard.app.planning import make_plan
+from luminaguard.app.planning import connected, make_plan
 from luminaguard.app.project import Project, open_project
 from luminaguard.app.tracking import Changes, add, close, edit, read, reopen
 from luminaguard.app.transfer import export_to, import_from
@@ -86,7 +86,8 @@ async def _transfer(project: Project, printer: Printer, options: argparse.Namesp
 
 
 async def _list(project: Project, printer: Printer) -> int:
-    plan = (await make_plan(project)).plan
+    async with connected(project):
+        plan = (await make_plan(project)).plan
     if printer.is_json:
         printer.document(issues_json(plan.issues))
         return Exit.DONE

@@ -4,7 +4,7 @@ import argparse
 
 import anyio
 
-from luminaguard.app.planning import make_plan
+from luminaguard.app.planning import connected, make_plan
 from luminaguard.app.project import checks_of, open_project
 from luminaguard.reports.json_report import plan_json
 from luminaguard.reports.plan_script import plan_script
@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
 async def show_plan(options: argparse.Namespace) -> int:
     """Read the backlog, plan it, and print the plan in the form that was asked for."""
     project = open_project(options.repo, backlog=options.backlog, flags=typed_flags(options))
-    plan = (await make_plan(project, options.issues)).plan
+    async with connected(project):
+        plan = (await make_plan(project, options.issues)).plan
     printer = printer_for(options)
     if options.json:
         printer.document(plan_json(plan))

@@ -4,6 +4,7 @@ import argparse
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
@@ -26,12 +27,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what may be typed after the verb."""
     parser.add_argument("issues", nargs="*", metavar="ISSUE", help="only these, and what they need")
     parser.add_argument("--dry", action="store_true", help="stop after the plan")
+    parser.add_argument("--watch", action="store_true", help="never end: work on issues as they appear, until Ctrl-C")
     add_settings_flags(parser)
     show_examples(
         parser,
         ("luminaguard run", "work through all open issues; goes on where an interrupted run stopped"),
         ("luminaguard run 154 155 --slots 2", "these two, and what they need, two at once"),
         ("luminaguard run --approve human", "land nothing without `luminaguard approve`"),
+        ("luminaguard run --watch", "work on every issue that gets the label of [backlog], until Ctrl-C"),
     )
 
 
@@ -42,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
     # Whoever asks us to end means what Ctrl-C means: let go of everything, and let the agents go on.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     project = open_project(options.repo, backlog=options.backlog, flags=typed_flags(options))
-    return anyio.run(run_with_face, project, tuple(options.issues), printer_for(options))
+    issues, printer = tuple(options.issues), printer_for(options)
+    return anyio.run(partial(run_with_face, project, issues, printer, watch=options.watch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +57,15 @@ class Seen:
     view: RunView
 
 
-async def run_with_face(project: Project, issues: tuple[str, ...], printer: Printer) -> int:
+async def run_with_face(project: Project, issues: tuple[str, ...], printer: Printer, *, watch: bool) -> int:
     """Run a session and show it: live on a terminal, line by line elsewhere; then what came of it."""
-    seen = await work_with_face(project, issues, printer)
+    seen = await work_with_face(project, issues, printer, watch=watch)
     return _nothing_to_do(printer) if seen is None else _close(printer, seen)
 
 
-async def work_with_face(project: Project, issues: tuple[str, ...], printer: Printer) -> Seen | None:
+async def work_with_face(
+    project: Project, issues: tuple[str, ...], printer: Printer, *, watch: bool = False
+) -> Seen | None:
     """Run a session and show it until it ends; None where there is nothing to do."""
     views: list[RunView] = []
     async with anyio.create_task_group() as group:
@@ -77,7 +83,7 @@ async def work_with_face(project: Project, issues: tuple[str, ...], printer: Pri
             views.append(run_view(read(0)))
 
         try:
-            worked = await work(project, Wanted(issues=issues, noticed=noticed, began=began, ended=ended))
+            worked = await work(project, Wanted(issues=issues, watch=watch, noticed=noticed, began=began, ended=ended))
         finally:
             screen.stop()
             group.cancel_scope.cancel()
