@@ -1,8 +1,11 @@
 """A whole run whose backlog lives on a forge that speaks GitHub's language: our driver, real HTTP, real pushes."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +19,13 @@ import os, pathlib
 issue = os.environ["LUMINAGUARD_ISSUE"]
 pathlib.Path(f"made_{issue}.txt").write_text("done by an agent\\n")
 """
+LISTENER = """
+import os, pathlib, sys
+prompt, said = sys.stdin.read(), ("Say it in French", "I will look tomorrow")
+heard = " ".join([os.environ["LUMINAGUARD_ATTEMPT"], *(one for one in said if one in prompt)])
+with pathlib.Path("heard.txt").open("a") as file:
+    file.write(heard + "\\n")
+"""
 SETTINGS = """
 [backlog]
 source = "github"
@@ -26,6 +36,7 @@ base_url = "{url}/api/v3"
 agent = "mine"
 isolation = "none"
 slots = 4
+poll_s = 0.2
 
 [agents.mine]
 protocol = "command"
@@ -33,6 +44,8 @@ argv = ["{python}", "{agent}"]
 
 [checks]
 run = ["test -f README.md"]
+
+{more}
 """
 
 
@@ -45,18 +58,29 @@ def clone(running: Running, tmp_path: Path) -> Path:
     for name, value in (("user.name", "Ann"), ("user.email", "ann@example.org")):
         git(made, "config", name, value)
     (tmp_path / "agent.py").write_text(AGENT)
-    settings = SETTINGS.format(url=running.url, python=sys.executable, agent=tmp_path / "agent.py")
-    (made / "luminaguard.toml").write_text(settings)
     (made / ".git/info/exclude").write_text("luminaguard.toml\n")
+    set_up(made, running)
     return made
 
 
-def luminaguard(clone: Path, running: Running, *words: str) -> subprocess.CompletedProcess[str]:
+def set_up(clone: Path, running: Running, *, backlog: str = "", more: str = "") -> None:
+    agent = clone.parent / "agent.py"
+    settings = SETTINGS.format(url=running.url, python=sys.executable, agent=agent, more=more)
+    (clone / "luminaguard.toml").write_text(settings.replace("[backlog]", f"[backlog]\n{backlog}"))
+
+
+def command(running: Running, *words: str) -> tuple[list[str], dict[str, str]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GH_", "GITHUB_"))}
+    env = {**kept, "GITHUB_TOKEN": running.token, "GIT_CONFIG_GLOBAL": os.devnull}
+    return [sys.executable, "-m", "luminaguard", *words], env
+
+
+def luminaguard(clone: Path, running: Running, *words: str) -> subprocess.CompletedProcess[str]:
+    argv, env = command(running, *words)
     return subprocess.run(
-        [sys.executable, "-m", "luminaguard", *words],
+        argv,
         cwd=clone,
-        env={**kept, "GITHUB_TOKEN": running.token, "GIT_CONFIG_GLOBAL": os.devnull},
+        env=env,
         text=True,
         capture_output=True,
         check=False,
@@ -103,3 +127,98 @@ def test_an_issue_is_told_once_how_it_stands_and_its_commit_has_a_verdict(runnin
     path = f"repos/ann/demo/commits/{head}/status"
     state = running.gh("api", path, "-q", ".state", cwd=running.folder)
     assert state.stdout.strip() == "success", state.stderr
+
+
+def told(running: Running, *words: str) -> str:
+    ran = running.gh(*words, cwd=running.folder)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_where_the_forge_merges_the_tree_that_was_tested_lands_and_the_branch_goes(
+    running: Running, clone: Path
+) -> None:
+    set_up(clone, running, more='[landing]\nby = "forge"\nremove_branch = true\nlabels = ["agent"]\n')
+    for number in (1, 2):
+        opened(running, f"Part {number}")
+    opened(running, "Part 3", needs=[1, 2])
+    ran = luminaguard(clone, running, "run")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    pulls = json.loads(told(running, "pr", "list", "--state", "all", "--json", "state,isDraft,labels,body,headRefName"))
+    assert [(one["state"], one["isDraft"], one["labels"][0]["name"]) for one in pulls] == [
+        ("MERGED", False, "agent")
+    ] * 3
+    (last,) = (one for one in pulls if one["headRefName"] == "feature/issue-3")
+    assert "Depends on #1\nDepends on #2\n\nCloses #3" in last["body"]
+    report = json.loads(luminaguard(clone, running, "report", "--json").stdout)
+    assert report["verified"] == {"commits_on_target": True, "trees_tested": True, "issues_closed": True}
+    assert git(running.folder, "branch", "--list", "feature/*").stdout == ""
+    assert git(clone, "branch", "--list", "feature/*").stdout == ""
+    assert git(clone, "rev-parse", "main").stdout == git(running.folder, "rev-parse", "main").stdout
+
+
+def test_a_pull_request_is_a_draft_until_our_checks_pass(running: Running, clone: Path) -> None:
+    opened(running, "Add the file")
+    text = (clone / "luminaguard.toml").read_text()
+    (clone / "luminaguard.toml").write_text(text.replace("test -f README.md", "test -f nothing"))
+    assert luminaguard(clone, running, "run").returncode == 1
+    assert told(running, "pr", "list", "--json", "isDraft", "-q", ".[].isDraft") == "true"
+    (clone / "luminaguard.toml").write_text(text + '\n[landing]\napprove = "human"\n')
+    assert luminaguard(clone, running, "retry", "1").returncode == 0
+    assert luminaguard(clone, running, "run").returncode == 1
+    assert told(running, "pr", "list", "--json", "isDraft", "-q", ".[].isDraft") == "false"
+
+
+def test_a_run_that_watches_works_on_what_gets_the_label_and_on_nothing_else(running: Running, clone: Path) -> None:
+    set_up(clone, running, backlog='labels = ["ready"]')
+    argv, env = command(running, "run", "--watch")
+    with (clone.parent / "log").open("w") as log:
+        watching = subprocess.Popen(argv, cwd=clone, env=env, stdout=log, stderr=log)
+    try:
+        opened(running, "Not for agents")
+        told(running, "label", "create", "ready")
+        for part in (2, 3):
+            url = told(running, "issue", "create", "-t", f"Part {part}", "-b", "Make it.", "-l", "ready")
+            closed_within(running, url, watching)
+        assert told(running, "issue", "view", "1", "--json", "state", "-q", ".state") == "OPEN"
+    finally:
+        watching.send_signal(signal.SIGINT)
+        code = watching.wait(timeout=60)
+    assert code == 130, (clone.parent / "log").read_text()
+    subjects = git(running.folder, "log", "--first-parent", "--format=%s", "main").stdout
+    assert "Part 2" in subjects
+    assert "Part 3" in subjects
+    assert "Not for agents" not in subjects
+
+
+def closed_within(running: Running, url: str, watching: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 90
+    while told(running, "issue", "view", url.rpartition("/")[2], "--json", "state", "-q", ".state") != "CLOSED":
+        assert watching.poll() is None, "the run has ended"
+        assert time.monotonic() < until, "nobody has worked on it"
+        time.sleep(0.2)
+
+
+def test_watching_without_a_label_is_refused(running: Running, clone: Path) -> None:
+    ran = luminaguard(clone, running, "run", "--watch")
+    assert ran.returncode == 2
+    assert "labels" in ran.stderr
+
+
+def test_what_a_person_asks_for_on_the_pull_request_goes_back_to_the_agent(running: Running, clone: Path) -> None:
+    (clone.parent / "agent.py").write_text(LISTENER)
+    set_up(clone, running, more='[landing]\napprove = "human"\n')
+    opened(running, "Add the file")
+    assert luminaguard(clone, running, "run").returncode == 1
+    pull = told(running, "pr", "list", "--json", "number", "-q", ".[].number")
+    told(running, "pr", "review", pull, "--comment", "-b", "I will look tomorrow.")
+    assert luminaguard(clone, running, "run").returncode == 1
+    assert git(running.folder, "show", "feature/issue-1:heard.txt").stdout == "1\n"
+    line = ("-F", "line=1", "-f", "path=heard.txt", "-f", "body=Say it in French", "-f", "side=RIGHT")
+    head = git(running.folder, "rev-parse", "feature/issue-1").stdout.strip()
+    told(running, "api", f"repos/ann/demo/pulls/{pull}/comments", *line, "-f", f"commit_id={head}")
+    assert luminaguard(clone, running, "run").returncode == 1
+    heard = git(running.folder, "show", "feature/issue-1:heard.txt").stdout
+    assert heard == "1\n2 Say it in French I will look tomorrow\n"
+    assert luminaguard(clone, running, "run").returncode == 1
+    assert git(running.folder, "show", "feature/issue-1:heard.txt").stdout == heard
