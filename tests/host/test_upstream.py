@@ -4,6 +4,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -129,6 +130,7 @@ def test_a_protected_target_is_told_with_the_remotes_own_words(ground: Ground) -
     with pytest.raises(HostFault, match="takes no push to 'main'") as caught:
         anyio.run(ground.trunk().land, candidate)
     assert "allow it for this token" in caught.value.hint
+    assert "forge" in caught.value.hint
     assert ground.git(ground.ours, "rev-parse", "main") == candidate.base
 
 
@@ -164,3 +166,74 @@ def test_work_begun_elsewhere_is_found_upstream(ground: Ground) -> None:
     assert anyio.run(ground.trunk().branch, "feature/issue-1") == theirs
     assert anyio.run(ground.trunk().branch, "feature/issue-2") is None
     assert ground.git(ground.ours, "cat-file", "-t", theirs) == "commit"
+
+
+def test_a_candidate_is_shown_whatever_was_shown_before(ground: Ground) -> None:
+    for path in ("one.txt", "two.txt"):
+        commit = ground.candidate(path).commit
+        anyio.run(partial(ground.trunk().stage, commit, branch="luminaguard/candidate"))
+        assert ground.git(ground.remote, "rev-parse", "luminaguard/candidate") == commit
+
+
+def removed(ground: Ground, commit: Oid) -> str:
+    return anyio.run(partial(ground.trunk().remove_branch, "feature/issue-1", commit=commit))
+
+
+def test_a_work_branch_is_removed_here_and_there_and_its_commits_are_kept(ground: Ground) -> None:
+    commit = ground.candidate().commit
+    anyio.run(ground.trunk().publish, "feature/issue-1", commit)
+    for _ in range(2):
+        assert removed(ground, commit) == ""
+        for where in (ground.ours, ground.remote):
+            assert ground.git(where, "branch", "--list", "feature/*") == ""
+    kept = ground.git(ground.ours, "for-each-ref", "--format=%(objectname)", "refs/luminaguard/kept")
+    assert kept == commit
+
+
+def test_a_branch_that_somebody_went_on_with_is_not_removed(ground: Ground) -> None:
+    commit = ground.candidate().commit
+    anyio.run(ground.trunk().publish, "feature/issue-1", commit)
+    ground.git(ground.theirs, "fetch", "-q", "origin", "feature/issue-1:feature/issue-1")
+    ground.git(ground.theirs, "checkout", "-q", "feature/issue-1")
+    theirs = ground.commit(ground.theirs, {"more.txt": "x\n"})
+    ground.git(ground.theirs, "push", "-q", "origin", "feature/issue-1")
+    removed(ground, commit)
+    assert ground.git(ground.remote, "rev-parse", "feature/issue-1") == theirs
+    ground.git(ground.ours, "branch", "-f", "feature/issue-1", "main")
+    assert "was left" in removed(ground, commit)
+    assert ground.git(ground.ours, "rev-parse", "feature/issue-1") == ground.git(ground.ours, "rev-parse", "main")
+
+
+def test_git_is_let_in_anew_before_every_call(ground: Ground) -> None:
+    """What lets in now is worth nothing at the next call, as a token that is over."""
+    places = find_repository(ground.ours)
+    asked: list[str] = []
+
+    async def let_in() -> Mapping[str, str]:
+        asked.append(f"https://{len(asked)}.invalid/")
+        ground.git(ground.ours, "remote", "set-url", "origin", asked[-1])
+        return {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"url.{ground.remote}.insteadOf",
+            "GIT_CONFIG_VALUE_0": asked[-1],
+        }
+
+    upstream = Upstream(git=Git(places.root), remote="origin", target="main", let_in=let_in)
+    candidate = ground.candidate()
+    assert anyio.run(lambda: upstream.tip(is_fresh=True)) == candidate.base
+    assert anyio.run(upstream.publish, "feature/issue-1", candidate.commit) == ""
+    assert anyio.run(lambda: upstream.push(candidate.commit, onto=candidate.base))
+    assert ground.git(ground.remote, "rev-parse", "main") == candidate.commit
+    assert len(asked) >= 4
+
+
+def test_what_lets_git_in_is_in_no_fault_and_in_no_text(ground: Ground) -> None:
+    async def let_in() -> Mapping[str, str]:
+        return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.extraHeader", "GIT_CONFIG_VALUE_0": "A: s3cret"}
+
+    places = find_repository(ground.ours)
+    upstream = Upstream(git=Git(places.root), remote="origin", target="main", let_in=let_in)
+    ground.remote.rename(ground.remote.with_suffix(".away"))
+    with pytest.raises((Transient, HostFault)) as raised:
+        anyio.run(lambda: upstream.tip(is_fresh=True))
+    assert "s3cret" not in f"{raised.value.message} {raised.value.hint} {upstream!r}"

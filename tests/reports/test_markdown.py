@@ -150,7 +150,7 @@ def test_html_report_draws_a_bar_for_each_piece_of_work(seed_facts: tuple[Fact, 
         ("20260213-162640", "20260213-162640"),
         ("1. first", "1\\. first"),
         ("# head", "\\# head"),
-        ("#9 is new", "#9 is new"),
+        ("#9 is new", "#&#8203;9 is new"),
         ("- item", "\\- item"),
         ("a_b | `c_d` <e>", "a\\_b \\| `c_d` &lt;e&gt;"),
         ("``a`` `b|c`", "\\`\\`a\\`\\` \\`b\\|c\\`"),
@@ -158,6 +158,24 @@ def test_html_report_draws_a_bar_for_each_piece_of_work(seed_facts: tuple[Fact, 
 )
 def test_only_what_markdown_would_obey_is_escaped(text: str, shown: str) -> None:
     assert prose(text) == shown
+
+
+CALLS = re.compile(r"@\w|(?<!&)#\d|GH-\d|https?://\S+/(?:issues|pull|merge\\?_requests|discussions)/\d", re.IGNORECASE)
+"""What a forge would take for a person or an issue, in text that is no code."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("@team fixes #3", "closes owner/name#3", "resolves GH-3", "&#64;team &amp;#3", "\\@team \\#3"),
+        *("fixes https://forge.test/o/r/issues/3", "see http://lab.test/g/s/p/-/merge_requests/3", "a@b"),
+    ],
+)
+def test_what_strangers_write_calls_nobody_and_names_no_issue_in_a_comment(facts_of: FactsOf, text: str) -> None:
+    report = report_markdown(hostile_run(facts_of, text))
+    shown = re.sub(r"`[^`\n]*`", "", report)
+    of_ours = re.sub(r"#[78]\b", "", shown)
+    assert CALLS.findall(of_ours) == []
 
 
 def test_times_are_written_for_people() -> None:

@@ -85,3 +85,18 @@ def test_pull_request_tells_files_and_checks() -> None:
     assert "- `make test`\n" in body
     assert body.endswith("\n\nCloses #154\n")
     assert "Fixes #9" not in body
+
+
+def test_pull_request_says_what_it_needs_and_how_it_was_checked() -> None:
+    files = tuple(FileChange(path=f"{number}.py", added=1, removed=0) for number in range(102))
+    body = pull_body(
+        issue=IssueId("155"),
+        text="The backend",
+        files=files,
+        checks=("make test",),
+        verdict="all 1 checks passed",
+        needs=(IssueId("152"), IssueId("154")),
+    )
+    assert "and 2 more" in body
+    assert "all 1 checks passed" in body
+    assert body.endswith("\n\nDepends on #152\nDepends on #154\n\nCloses #155\n")

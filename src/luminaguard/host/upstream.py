@@ -80,7 +80,7 @@ class Upstream:
             return False
         raise HostFault(
             f"the remote '{self.remote}' takes no push to '{self.target}': {refused}",
-            hint="allow it for this token or user: this version lands by pushing what was tested, and in no other way",
+            hint="allow it for this token or user, or let a forge merge: [landing] by = 'forge'",
         )
 
     async def branch(self, name: str) -> Oid | None:
