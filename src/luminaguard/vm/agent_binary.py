@@ -17,7 +17,8 @@ from pathlib import Path
 
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import HostFault
-from luminaguard.vm.kernel import machine
+from luminaguard.vm.initrd import initrd
+from luminaguard.vm.kernel import machine, write_whole
 from luminaguard.vm.places import cache_folder
 
 HERE = Path(__file__).parent / "guest"
@@ -90,3 +91,12 @@ def _build(compiler: Sequence[str], target: Path) -> str | None:
         made.chmod(0o555)
         made.replace(target)
     return None
+
+
+def agent_initrd() -> Path:
+    """Give the initial file system with the guest agent, made at the first call."""
+    agent = agent_binary()
+    made = cache_folder("agents") / f"{agent.name}.cpio"
+    if not made.exists():
+        write_whole(made, initrd(agent.read_bytes()))
+    return made

@@ -14,13 +14,9 @@ from typing import Protocol
 import anyio
 
 from luminaguard.model.faults import UserFault
-from luminaguard.vm.agent_binary import agent_binary
 from luminaguard.vm.base import Channel, Disk, Execution, Forward, Result, SpawnedFrom, VmConfig
 from luminaguard.vm.guest_vm import GREETING_WITHIN_S, linked
-from luminaguard.vm.initrd import initrd
-from luminaguard.vm.kernel import write_whole
 from luminaguard.vm.minded import Minded
-from luminaguard.vm.places import cache_folder
 from luminaguard.vm.running import Place
 
 AGENT_PORT = 5000
@@ -86,15 +82,6 @@ async def attach(connection: socket.socket, variables: Mapping[str, str]) -> Gue
     guest = await linked(connection, variables)
     await guest.link.greeted(within_s=GREETING_WITHIN_S)
     return guest
-
-
-def agent_initrd() -> Path:
-    """Give the initial file system with the guest agent, made at the first call."""
-    agent = agent_binary()
-    made = cache_folder("agents") / f"{agent.name}.cpio"
-    if not made.exists():
-        write_whole(made, initrd(agent.read_bytes()))
-    return made
 
 
 @dataclass(slots=True, kw_only=True)

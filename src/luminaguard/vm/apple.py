@@ -24,12 +24,11 @@ import anyio
 
 from luminaguard.host.process import run, run_blocking
 from luminaguard.model.faults import HostFault, UserFault
-from luminaguard.vm.agent_binary import missing_agent
+from luminaguard.vm.agent_binary import agent_initrd, missing_agent
 from luminaguard.vm.answering import (
     Attach,
     GuestSide,
     Instance,
-    agent_initrd,
     attach,
     channel_variables,
     disks_of,

@@ -22,14 +22,13 @@ import anyio
 
 from luminaguard.host.process import run
 from luminaguard.model.faults import Fault, HostFault, UserFault
-from luminaguard.vm.agent_binary import missing_agent
+from luminaguard.vm.agent_binary import agent_initrd, missing_agent
 from luminaguard.vm.answering import (
     AGENT_PORT,
     MUX_PORT,
     Attach,
     GuestSide,
     Instance,
-    agent_initrd,
     attach,
     channel_variables,
     settle,

@@ -6,14 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from luminaguard.model.faults import UserFault
-from luminaguard.vm.agent_binary import agent_binary
+from luminaguard.vm.agent_binary import agent_binary, agent_initrd
 from luminaguard.vm.base import Disk, VmConfig
 from luminaguard.vm.clock import tsc_khz
-from luminaguard.vm.initrd import initrd
 from luminaguard.vm.jail import Bind
-from luminaguard.vm.kernel import Kernel, kernel_for, write_whole
+from luminaguard.vm.kernel import Kernel, kernel_for
 from luminaguard.vm.mux import checked
-from luminaguard.vm.places import cache_folder
 from luminaguard.vm.qemu_command import MMIO_SLOTS, Boot, Drive, Hardware, command_line
 from luminaguard.vm.qemu_program import Program
 
@@ -71,7 +69,7 @@ def blueprint(program: Program, config: VmConfig) -> Blueprint:
     kernel, agent = kernel_for(config.kernel), agent_binary()
     disks = (*((Disk(path=config.root),) if config.root else ()), *config.disks)
     named = [(f"d{number}", disk) for number, disk in enumerate(disks)]
-    image = _initrd(agent)
+    image = agent_initrd()
     hardware = Hardware(
         arch=program.arch,
         accelerator=program.accelerator,
@@ -124,13 +122,6 @@ def _check(config: VmConfig) -> None:
 def _tsc_khz(program: Program) -> int:
     # Rounded, for a measurement differs a little each time and the key must not.
     return 0 if program.accelerator.is_hardware else round(tsc_khz() / 1000) * 1000
-
-
-def _initrd(agent: Path) -> Path:
-    target = cache_folder("agents") / f"{agent.name}.cpio"
-    if not target.exists():
-        write_whole(target, initrd(agent.read_bytes()))
-    return target
 
 
 def _key(  # noqa: PLR0917 called once, right above
