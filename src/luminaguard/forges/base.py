@@ -48,11 +48,16 @@ class PullDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """Which issues a backlog consists of; what is not said lets all through. An issue must have all of `labels`."""
+    """Which issues a backlog consists of; what is not said lets all through. An issue must have all of `labels`.
+
+    `milestone` is a title, and on GitHub and Gitea a number too; `assignee` a user's name. `numbers` names issues one
+    by one: then only these count, whatever else is said.
+    """
 
     labels: tuple[str, ...] = ()
     milestone: str | None = None
     assignee: str | None = None
+    numbers: tuple[int, ...] = ()
 
 
 class Forge(Protocol):
@@ -183,6 +188,9 @@ class Merging(Protocol):
     ) -> Merged | NotMerged:
         """Merge if the head is still `head`, by the native queue where one is required; asked again, it looks first."""
 
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a pull request was merged as, by whomever; None where it was not."""
+
 
 class Commenting(Protocol):
     """A forge where something can be told beside an issue."""
@@ -246,6 +254,9 @@ class Lacking:
 
 class Permitting(Protocol):
     """A forge where a token may do some things and others not."""
+
+    async def who(self) -> str:
+        """Name the account that we are there; "" where that is told to nobody."""
 
     async def lacking(self) -> Lacking:
         """Compare what we are allowed with what a run needs; raises `Fault` where the project cannot be read at all."""

@@ -1,17 +1,12 @@
-"""Comments of ours on forges over HTTP, each known by a hidden mark: made once, edited in place, and no second one.
+"""Comments of ours over HTTP, each known by its hidden mark: made once, edited in place, and no second one."""
 
-The mark counts only in what we ourselves wrote, as anybody may copy it into a comment of theirs.
-"""
+from collections.abc import Awaitable, Callable
 
-from collections.abc import Callable
-from hashlib import sha256
-
-from luminaguard.forges.github.answers import at, number_at, text_at
-from luminaguard.forges.github.comments import mark, marked
+from luminaguard.forges.answers import at, number_at, seconds_at, text_at, true_at
+from luminaguard.forges.base import Comment
 from luminaguard.forges.http_rules import Http
-from luminaguard.model.faults import UserFault
+from luminaguard.forges.marks import mark, marked
 from luminaguard.model.ids import Json, Oid
-from luminaguard.model.issue import Issue
 
 LANDED = "landed"
 
@@ -19,28 +14,54 @@ LANDED = "landed"
 class Notes:
     """Comments in threads. A thread is the path of its list; `place` gives the path of one comment in it.
 
-    `edit` is the method that edits one, `name` the key of an account's name.
+    `edit` is the method that edits one, `name` the key of an account's name, `tamed` takes from a text what the server
+    would carry out.
     """
 
-    def __init__(self, http: Http, *, place: Callable[[str, int], str], edit: str, name: str) -> None:
+    def __init__(
+        self,
+        http: Http,
+        *,
+        place: Callable[[str, int], str],
+        edit: str,
+        name: str,
+        tamed: Callable[[str], str] = lambda text: text,
+    ) -> None:
         self._http = http
         self._place = place
         self._edit = edit
         self._name = name
+        self._tamed = tamed
         self._me: str | None = None
 
     async def say(self, thread: str, key: str, text: str) -> None:
         """Comment once: where there is a comment of this key, nothing changes."""
-        await self._there(thread, key, marked(text, key))
+        await self._there(thread, key, marked(self._tamed(text), key))
 
     async def show(self, thread: str, key: str, text: str) -> Json:
         """Show a text in the one comment of this key, edited in place."""
-        body = marked(text, key)
+        body = marked(self._tamed(text), key)
         note = await self._there(thread, key, body)
         if text_at(note, "body") != body:
             path = self._place(thread, number_at(note, "id"))
             note = (await self._http.again(self._edit, path, {"body": body})).body
         return note
+
+    async def listed(self, thread: str, association: Callable[[str], Awaitable[str]]) -> tuple[Comment, ...]:
+        """List what is said in a thread, oldest first: not what the server itself notes, nor what is for insiders."""
+        notes = [note async for note in self._http.pages(thread) if not _is_apart(note)]
+        notes.sort(key=lambda note: (seconds_at(note, "created_at"), number_at(note, "id")))
+        return tuple([await self._comment(note, association) for note in notes])
+
+    async def _comment(self, note: Json, association: Callable[[str], Awaitable[str]]) -> Comment:
+        author = self.author(note)
+        return Comment(
+            id=str(number_at(note, "id")),
+            author=author,
+            association=await association(author),
+            text=text_at(note, "body"),
+            time=seconds_at(note, "created_at"),
+        )
 
     async def ours(self, thread: str, key: str) -> list[Json]:
         """List our comments of a key, oldest first."""
@@ -89,24 +110,5 @@ class Notes:
         return await self._http.made_once(look, make)
 
 
-def report_key(title: str) -> str:
-    """Give the mark of a report by its title."""
-    return f"report {sha256(title.encode()).hexdigest()[:12]}"
-
-
-def import_key(issue: Issue) -> str:
-    """Give the mark of an issue that is brought in from elsewhere."""
-    where = issue.url or (issue.origin.path if issue.origin else "")
-    return f"import {sha256(f'{where}{chr(10)}{issue.id}{chr(10)}{issue.title}'.encode()).hexdigest()[:16]}"
-
-
-def number_of(text: str, *, what: str, sign: str = "#") -> int:
-    """Give the number that an id stands for.
-
-    Raises:
-        UserFault: it is none, or of another project.
-    """
-    bare = text.strip().removeprefix(sign)
-    if not (bare.isascii() and bare.isdecimal()):
-        raise UserFault(f"{text!r} is no {what} of this project", hint=f"ids are numbers there: {sign}154")
-    return int(bare)
+def _is_apart(note: Json) -> bool:
+    return true_at(note, "system") or true_at(note, "internal") or true_at(note, "confidential")

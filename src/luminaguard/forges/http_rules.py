@@ -17,7 +17,8 @@ from urllib.parse import urljoin, urlsplit
 import anyio
 import httpx
 
-from luminaguard.forges.github.answers import list_at, text_at
+from luminaguard.forges.answers import list_at, text_at
+from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once
 from luminaguard.model.faults import Fault, HostFault, Transient, UserFault
 from luminaguard.model.ids import Json
 
@@ -30,20 +31,8 @@ LONGEST_S = 120.0
 PAUSES_S = (0.5, 2.0, 6.0)
 """Between tries of what may be repeated."""
 
-SETTLE_S = (1.0, 4.0, 12.0)
-"""After a lost answer: the server may still be at it, so it is looked for more than once."""
-
 T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
 Params = Mapping[str, str | int]
-
-
-class Lost(Transient):
-    """No whole answer came: whether the server acted is not known."""
-
-
-class Unsent(Transient):
-    """The request never reached the server: it did not act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,33 +136,9 @@ class Http:
         call = _Call(method=method, url=self._url(path), body=body)
         return self._judged(call, await self._patient(call, may_repeat=False), ok)
 
-    async def made_once(self, look: Callable[[], Awaitable[T | None]], make: Callable[[], Awaitable[T]]) -> T:
+    async def made_once(self, look: Look[T], make: Callable[[], Awaitable[T]]) -> T:
         """Find what is there, else make it; after a lost answer look again, some times, before a last try."""
-        found = await look()
-        if found is not None:
-            return found
-        try:
-            return await make()
-        except Lost:
-            found = await self.settled(look)
-        if found is not None:
-            return found
-        try:
-            return await make()
-        except Lost:
-            found = await self.settled(look)
-            if found is None:
-                raise
-        return found
-
-    async def settled(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
-        """Look for what a lost answer may have told of, until it is there or time is up."""
-        for pause_s in SETTLE_S:
-            await self.sleep(pause_s)
-            found = await look()
-            if found is not None:
-                return found
-        return None
+        return await made_once(look, make, sleep=self.sleep)
 
     async def _patient(self, call: _Call, *, may_repeat: bool) -> Answer:
         """Send until there is an answer to judge, within the rules."""

@@ -7,6 +7,7 @@ status,repo_branch}.go, routers/api/v1/repo/issue_dependency.go, services/forms/
 from collections.abc import Mapping
 from typing import Any
 
+from gitea_contracts import judges
 from lab_server import Body, Contract, LabServer, keys
 
 R = "/repos/org/project"
@@ -45,18 +46,32 @@ CONTRACT: Contract = {
     f"POST {R}/statuses/{{sha}}": keys("state", "target_url", "description", "context"),
 }
 
+PULL_ONLY = ("merged", "mergeable", "merge_commit_sha", "head", "base")
+"""What a pull request has and an issue has not."""
+
 MESSAGE_404 = (404, {"message": "The target couldn't be found.", "url": "https://git.test/api/swagger"})
 
 
 class GiteaServer(LabServer):
-    """Issues, pull requests and all that hangs on them; one sequence of numbers for both. `me` is whose token it is."""
+    """Issues, pull requests and all that hangs on them; one sequence of numbers for both. `me` is whose token it is.
 
-    def __init__(self, *, allow_manual_merge: bool = True) -> None:
-        super().__init__(CONTRACT, "/api/v1", self._handlers())
+    A Forgejo does not tell whether it lets a pull request be marked as merged by hand.
+    """
+
+    hidden = frozenset({"of", "review", "assigned"})
+    whole = frozenset({f"GET {R}/issues/{{index}}/comments"})
+
+    def __init__(self, *, allow_manual_merge: bool = True, is_forgejo: bool = False) -> None:
+        super().__init__(CONTRACT, "/api/v1", self._handlers(), judges=judges("forgejo" if is_forgejo else "gitea"))
         self.auth = "token secret"
         self.page_most = 50
         self.me = "robot"
-        self.repository: Body = {"full_name": "org/project", "allow_manual_merge": allow_manual_merge}
+        self.may_read_user = True
+        self.allows_manual_merge = allow_manual_merge
+        self.repository: Body = {"full_name": "org/project"}
+        if not is_forgejo:
+            self.repository["allow_manual_merge"] = allow_manual_merge
+        self.repository["permissions"] = {"admin": False, "push": True, "pull": True}
         self.has_dependencies = True
         self.items: dict[int, Body] = {}
         self.pulls: dict[int, Body] = {}
@@ -77,7 +92,7 @@ class GiteaServer(LabServer):
 
     def _handlers(self) -> dict[str, Any]:
         names = {
-            "GET /user": lambda query: (200, self._user(self.me)),
+            "GET /user": self._myself,
             "GET /orgs/{org}/labels": lambda org, query: MESSAGE_404,
             f"GET {R}": lambda query: (200, self.repository),
         }
@@ -143,7 +158,7 @@ class GiteaServer(LabServer):
             "of": index,
             "body": body,
             "user": self._user(author),
-            "created_at": f"2026-11-21T10:00:{len(self.notes):02d}Z",
+            "created_at": f"2026-11-21T10:{len(self.notes) // 60:02d}:{len(self.notes) % 60:02d}Z",
             "html_url": f"https://git.test/org/project/issues/{index}#issuecomment-{number}",
         }
         self.notes.append(note)
@@ -164,6 +179,13 @@ class GiteaServer(LabServer):
         for line in lines:
             self.lines.append({"id": len(self.lines) + 1, "review": made["id"], "user": self._user(author), **line})
         return made
+
+    def _myself(self, query: Mapping[str, str]) -> tuple[int, Any]:
+        refused = {
+            "message": "token does not have at least one of required scope(s): [read:user]",
+            "url": "https://git.test",
+        }
+        return (200, self._user(self.me)) if self.may_read_user else (403, refused)
 
     def _user(self, name: str) -> Body:
         return {"id": -2 if name == "gitea-actions" else 10 + len(name), "login": name}
@@ -197,7 +219,9 @@ class GiteaServer(LabServer):
 
     def _one(self, index: int, query: Mapping[str, str]) -> tuple[int, Any]:
         if index in self.pulls:
-            return 200, {**self.pulls[index], "pull_request": {"merged": self.pulls[index]["merged"]}}
+            pull = self.pulls[index]
+            of_issues = {key: one for key, one in pull.items() if key not in PULL_ONLY}
+            return 200, {**of_issues, "pull_request": {"merged": pull["merged"]}}
         return (200, self.items[index]) if index in self.items else MESSAGE_404
 
     def _edit(self, index: int, said: Body) -> tuple[int, Any]:
@@ -289,7 +313,7 @@ class GiteaServer(LabServer):
         if item["state"] != "open" or item["title"].startswith("WIP:"):
             return 405, {"message": "Please try again later"}
         if said["Do"] == "manually-merged":
-            if not self.repository["allow_manual_merge"]:
+            if not self.repository.get("allow_manual_merge", self.allows_manual_merge):
                 return 405, {"message": "Wrong commit ID"}
             self._merged(item, said["MergeCommitID"])
             return 200, None
@@ -327,9 +351,10 @@ class GiteaServer(LabServer):
         return (200, self.branches[name]) if name in self.branches else MESSAGE_404
 
     def _list_statuses(self, ref: str, query: Mapping[str, str]) -> tuple[int, Any]:
-        return 200, [one for one in reversed(self.statuses) if one["sha"] == ref]
+        found = [one for one in reversed(self.statuses) if one["sha"] == ref]
+        return 200, [{key: value for key, value in one.items() if key != "sha"} for one in found]
 
     def _add_status(self, sha: str, said: Body) -> tuple[int, Any]:
-        made = {"id": len(self.statuses) + 1, "sha": sha, "context": said["context"], "status": said["state"]}
-        self.statuses.append({**made, "description": said.get("description", ""), "target_url": ""})
+        made = {"id": len(self.statuses) + 1, "context": said["context"], "status": said["state"]}
+        self.statuses.append({**made, "sha": sha, "description": said.get("description", ""), "target_url": ""})
         return 201, made

@@ -119,13 +119,44 @@ def test_remarks_are_what_people_say_and_the_last_word_stands(lab: Lab, server: 
     server.says(number, "beep", "gitea-actions")
     server.says(number, "Nice.", "stranger")
     remarks = anyio.run(lab.opened().remarks, pull.id)
-    assert [(one.author, one.association, one.asks_changes, one.path, one.line) for one in remarks] == [
-        ("stranger", "none", False, None, 0),
-        ("olga", "none", False, None, 0),
-        ("olga", "none", False, None, 0),
-        ("maria", "member", True, None, 0),
-        ("maria", "member", True, "a.py", 4),
+    assert [(one.author, one.association, one.stand, one.path, one.line) for one in remarks] == [
+        ("stranger", "none", "said", None, 0),
+        ("olga", "none", "said", None, 0),
+        ("olga", "none", "approved", None, 0),
+        ("maria", "member", "changes", None, 0),
+        ("maria", "member", "changes", "a.py", 4),
     ]
+
+
+def test_approval_that_stands_is_told_without_a_word(lab: Lab, server: GiteaServer) -> None:
+    pull = pulled(lab)
+    number = int(pull.id)
+    line = {"body": "nit", "path": "a.py", "position": 4, "created_at": "2026-11-21T12:00:00Z"}
+    server.review(number, "REQUEST_CHANGES", "", "maria")
+    server.review(number, "APPROVED", "", "maria", lines=(line,))
+    server.review(number, "COMMENT", "", "maria")
+    server.review(number, "APPROVED", "", "gitea-actions")
+    server.review(number, "APPROVED", "", "olga")["dismissed"] = True
+    server.review(number, "PENDING", "half a thought", "stranger")
+    remarks = anyio.run(lab.opened().remarks, pull.id)
+    assert [(one.author, one.text, one.stand) for one in remarks] == [
+        ("maria", "", "approved"),
+        ("maria", "nit", "said"),
+    ]
+
+
+def test_lacking_is_what_the_account_may_not_and_scopes_are_unsure(lab: Lab, server: GiteaServer) -> None:
+    found = anyio.run(lab.opened().lacking)
+    assert (found.permissions, "scopes" in found.unsure) == ((), True)
+    server.repository["permissions"] = {"admin": False, "push": False, "pull": True}
+    found = anyio.run(lab.opened().lacking)
+    assert [one.name for one in found.permissions] == ["write:repository", "write:issue"]
+    assert found.unsure == ""
+    server.repository["permissions"] = {"admin": True, "push": False, "pull": True}
+    server.may_read_user = False
+    found = anyio.run(lab.opened().lacking)
+    assert [(one.name, one.is_needed) for one in found.permissions] == [("read:user", False)]
+    assert server.violations == []
 
 
 def test_commit_that_is_gone_puts_all_of_a_review_into_its_text(lab: Lab, server: GiteaServer) -> None:

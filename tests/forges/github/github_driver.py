@@ -5,11 +5,10 @@ from functools import partial
 
 from github_server import FULL, Server
 
+from luminaguard.forges.base import Filters, ReportPlace
 from luminaguard.forges.github.auth import Token
 from luminaguard.forges.github.forge import GitHub
-from luminaguard.forges.github.issues import Filters
 from luminaguard.forges.github.repository import repository_named
-from luminaguard.forges.github.telling import ReportPlace
 
 Opened = Callable[..., GitHub]
 

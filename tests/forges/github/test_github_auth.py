@@ -1,17 +1,15 @@
 """Which repository, and who we are to it."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import anyio
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from github_server import FULL, Server
+from github_app import AppServer, app_on
+from github_driver import Opened
+from github_server import FULL
 
 from luminaguard.forges.github.auth import AppKey, Token, find_token, missing_credentials
 from luminaguard.forges.github.forge import GitHub
@@ -117,40 +115,10 @@ def test_token_shows_in_no_repr() -> None:
     assert "secret" not in repr(Token(text="secret", source="GITHUB_TOKEN"))
 
 
-class AppServer(Server):
-    """Gives tokens only to the App whose key signed, and takes nothing else from then on."""
-
-    public: bytes = b""
-    granted: dict[str, str] = {}  # noqa: RUF012 set by the test
-    asked: list[str] = []  # noqa: RUF012 as above
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        kind, _, token = request.headers["authorization"].partition(" ")
-        path = request.url.path
-        if path.endswith(("/installation", "/access_tokens")):
-            claims = jwt.decode(token, self.public, algorithms=["RS256"], options={"verify_iat": False})
-            self.asked.append(path)
-            assert claims["iss"] == "7"
-            made = {"token": "ghs_x", "expires_at": "2099-01-01T00:00:00Z", "permissions": self.granted}
-            body = {"id": 42, "permissions": self.granted} if path.endswith("/installation") else made
-            return httpx.Response(200 if "repos" in path else 201, content=json.dumps(body), request=request)
-        assert (kind, token) == ("token", "ghs_x")
-        return await super().handle_async_request(request)
-
-
 @pytest.fixture
 def app(tmp_path: Path) -> tuple[AppServer, GitHub]:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem, private, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    path = tmp_path / "key.pem"
-    path.write_bytes(key.private_bytes(pem, private, plain))
-    server = AppServer(me="luminaguard[bot]")
-    server.public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    server.granted, server.asked = {"issues": "write", "metadata": "read"}, []
-    server.refuses = {"GET /user$": (403, {})}
-    credentials = AppKey(app_id="7", key_path=path)
-    forge = GitHub(repository_named(FULL), credentials, transport=server, sleep=server.sleep, clock=server.clock)
-    return server, forge
+    server = AppServer(me="luminaguard[bot]", refuses={"GET /user$": (403, {})})
+    return server, app_on(server, tmp_path)
 
 
 def test_app_finds_its_installation_and_works_with_a_token_of_it(app: tuple[AppServer, GitHub]) -> None:
@@ -196,6 +164,50 @@ def test_app_that_is_not_installed_is_the_users_fault(app: tuple[AppServer, GitH
     with pytest.raises(UserFault, match="not installed on octo/demo"):
         anyio.run(forge.issue, IssueId("1"))
     assert server.asked == []
+
+
+def test_git_shows_the_token_itself(opened: Opened) -> None:
+    assert anyio.run(opened().git_token) == "t"
+
+
+def test_git_shows_a_token_of_the_installation_for_this_repository_alone(app: tuple[AppServer, GitHub]) -> None:
+    server, forge = app
+
+    async def both() -> tuple[str, str]:
+        return await forge.git_token(), await forge.git_token()
+
+    assert anyio.run(both) == ("ghs_0", "ghs_0")
+    assert server.made == {"ghs_0": {"repositories": ["demo"]}}
+
+
+def test_token_of_the_installation_is_made_anew_before_it_expires(app: tuple[AppServer, GitHub]) -> None:
+    server, forge = app
+
+    async def over_time() -> list[str]:
+        found = []
+        for pause_s in (0.0, 2900.0, 200.0):  # 500 s are left then: too few for a long push
+            server.now += pause_s
+            found.append(await forge.git_token())
+        return found
+
+    assert anyio.run(over_time) == ["ghs_0", "ghs_0", "ghs_1"]
+
+
+def test_several_that_want_a_token_at_once_get_the_same(app: tuple[AppServer, GitHub]) -> None:
+    server, forge = app
+    found: list[str] = []
+
+    async def one() -> None:
+        found.append(await forge.git_token())
+
+    async def several() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(one)
+
+    anyio.run(several)
+    assert found == ["ghs_0"] * 4
+    assert len(server.made) == 1
 
 
 def test_nobody_pays_for_githubs_client_before_a_request() -> None:

@@ -2,19 +2,19 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from github_app import AppServer, app_on
 from github_contracts import needed
 from github_driver import driver_on
 from github_judge import Judge
 from github_server import FULL, Server
 
-from luminaguard.forges.base import Merged, PullDraft, ReviewNote
+from luminaguard.forges.base import Merged, PullDraft, ReportPlace, ReviewNote
 from luminaguard.forges.github.forge import GitHub
-from luminaguard.forges.github.permissions import lacking
-from luminaguard.forges.github.telling import ReportPlace
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Issue
 from luminaguard.model.work import Finding, Severity
@@ -51,7 +51,11 @@ async def whole_story(forge: GitHub, server: Server) -> None:
     server.files = [{"filename": "a.py", "patch": "@@ -1 +1 @@\n+one", "status": "modified"}]
     finding = Finding(severity=Severity.LOW, file="a.py", line=1, text="x")
     await forge.post_review(pull.id, ReviewNote(commit=HEAD, ok=True, text="Fine.", findings=(finding,)))
+    server.review_on(3, "APPROVED", "", login="ann")
     await forge.remarks(pull.id)
+    await forge.merged(pull.id)
+    await forge.comment(first, "An agent asks.", key="question")
+    await forge.comments(first)
     await forge.report_check(HEAD, name="luminaguard", state="passed", text="12 passed")
     await forge.checks(HEAD)
     await forge.tell(first, "working")
@@ -72,7 +76,7 @@ async def whole_story(forge: GitHub, server: Server) -> None:
     await forge.mark_merged(other.id, commit=Oid("c" * 40))
     await forge.post_report("text", title="Run 1")
     await forge.post_report("text 2", title="Run 1")
-    await lacking(forge._wire)
+    await forge.lacking()
 
 
 @needed_first
@@ -83,6 +87,19 @@ def test_whole_story_keeps_to_githubs_descriptions() -> None:
     assert judge.breaches == []
     assert {request.method for request in server.seen} == {"GET", "POST", "PUT", "PATCH"}
     assert len(server.seen) > 60
+
+
+@needed_first
+def test_app_asks_for_its_tokens_as_github_describes(tmp_path: Path) -> None:
+    judge = Judge()
+    server = AppServer(judge=judge, me="luminaguard[bot]", refuses={"GET /user$": (403, {})})
+    server.add_issue("First")
+    forge = app_on(server, tmp_path)
+    anyio.run(forge.git_token)
+    anyio.run(forge.tell, IssueId("1"), "working")
+    anyio.run(forge.lacking)
+    assert judge.breaches == []
+    assert server.asked.count("/app/installations/42/access_tokens") == 2
 
 
 @needed_first

@@ -40,6 +40,7 @@ async def way(server: Server, forge: GitHub, *, by_api: bool) -> None:
     draft = PullDraft(branch="b", head=HEAD, target="main", issue=one, title="P", body="Closes #1", labels=("x",))
     pull = await forge.open_pull(draft)
     await forge.post_review(pull.id, ReviewNote(commit=HEAD, ok=True, text="Fine."))
+    await forge.comment(one, "An agent asks.", key="question")
     await forge.report_check(HEAD, name="luminaguard", state="passed", text="ok")
     if by_api:
         outcome = await forge.merge(pull.id, head=HEAD, style="squash", message="P (#2)")
@@ -78,9 +79,10 @@ def test_nothing_is_done_twice(faults: dict[int, Broken], *, by_api: bool, keywo
     marks = Counter(
         (one["number"], mark)
         for one in server.comments.values()
-        for mark in re.findall(r"<!-- luminaguard:\S+ -->", one["body"])
+        for mark in re.findall(r"<!-- luminaguard:.+ -->", one["body"])
     )
     assert set(marks.values()) == {1}, marks
+    assert sum(one["body"].startswith("An agent asks.") for one in server.comments.values()) == 1
 
 
 async def _with_the_move_mended(server: Server, *, by_api: bool) -> None:

@@ -7,8 +7,8 @@ import pytest
 from github_driver import Opened
 from github_server import Server
 
+from luminaguard.forges.base import Filters
 from luminaguard.forges.github.forge import GitHub
-from luminaguard.forges.github.issues import Filters
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId
 from luminaguard.model.issue import Issue, IssueState, Kind

@@ -8,9 +8,8 @@ import pytest
 from github_driver import Opened
 from github_server import Server
 
-from luminaguard.forges.base import CheckState, Merged, NotMerged, Pull, PullDraft, ReviewNote, Rules
+from luminaguard.forges.base import CheckState, Merged, NotMerged, Pull, PullDraft, ReportPlace, ReviewNote, Rules
 from luminaguard.forges.github.forge import GitHub
-from luminaguard.forges.github.telling import ReportPlace
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.work import Finding, Severity
@@ -200,14 +199,50 @@ def test_remarks_are_what_people_say_oldest_first(server: Server, opened: Opened
     line = {"path": "a.py", "line": 5, "pull_request_review_id": 3}
     said(server.line_comments, 6, "ann", "second", "2027-01-01T02:00:00Z", **line)
     found = anyio.run(opened().remarks, pull.id)
-    assert [(one.text, one.asks_changes) for one in found] == [
-        ("first", True),
-        ("mend", False),
-        ("second", True),
-        ("third", False),
-        ("thanks", False),
+    assert [(one.text, one.stand) for one in found] == [
+        ("first", "changes"),
+        ("mend", "said"),
+        ("second", "changes"),
+        ("third", "said"),
+        ("thanks", "approved"),
     ]
     assert (found[2].path, found[2].line, found[2].author, found[2].association) == ("a.py", 5, "ann", "owner")
+
+
+def test_approval_that_stands_is_told_without_a_word(server: Server, opened: Opened, pull: Pull) -> None:
+    server.review_on(2, "CHANGES_REQUESTED", "", login="ann")
+    approval = server.review_on(2, "APPROVED", "", login="ann")
+    server.review_on(2, "COMMENTED", "", login="ann")
+    server.review_on(2, "APPROVED", "", login="ci[bot]")
+    server.review_on(2, "APPROVED", "", login="bob")
+    server.review_on(2, "DISMISSED", "", login="bob")
+    line = {"id": 1, "number": 2, "body": "nit", "path": "a.py", "line": 5, "created_at": server.time(after_s=9.0)}
+    server.line_comments[1] = line | {"user": approval["user"], "pull_request_review_id": approval["id"]}
+    found = anyio.run(opened().remarks, pull.id)
+    assert [(one.author, one.association, one.text, one.stand) for one in found] == [
+        ("ann", "member", "", "approved"),
+        ("ann", None, "nit", "said"),
+    ]
+
+
+def test_review_that_is_not_out_yet_says_nothing(server: Server, opened: Opened, pull: Pull) -> None:
+    server.review_on(2, "PENDING", "half a thought", login="ann")
+    assert anyio.run(opened().remarks, pull.id) == ()
+
+
+def test_pull_is_told_as_merged_by_whomever(server: Server, opened: Opened, pull: Pull) -> None:
+    assert anyio.run(opened().merged, pull.id) is None
+    commit = server.merged(server.items[2])
+    assert anyio.run(opened().merged, pull.id) == commit
+    with pytest.raises(UserFault, match="77"):
+        anyio.run(opened().merged, "77")
+
+
+def test_landing_of_ours_is_told_as_merged_and_a_closed_pull_is_not(server: Server, opened: Opened, pull: Pull) -> None:
+    server.items[2]["state"] = "closed"
+    assert anyio.run(opened().merged, pull.id) is None
+    anyio.run(partial(opened().mark_merged, pull.id, commit=LANDED))
+    assert anyio.run(opened().merged, pull.id) == LANDED
 
 
 def test_verdict_is_a_status_and_the_last_one_stands(server: Server, opened: Opened) -> None:

@@ -4,6 +4,7 @@ Written down from doc/api/*.md of gitlabhq/gitlabhq as the index has them (issue
 discussions, commits, branches, members, merge_request_approvals, merge_trains, projects, users).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ PAGES = ("page", "per_page")
 
 CONTRACT: Contract = {
     "GET /user": keys(),
+    "GET /personal_access_tokens/self": keys(),
     f"GET {P}": keys(),
     f"GET {P}/members/all": keys(*PAGES),
     f"GET {P}/issues": keys(
@@ -42,6 +44,7 @@ CONTRACT: Contract = {
         "merge_when_pipeline_succeeds",
     ),
     f"GET {P}/merge_requests/{{iid}}/reviewers": keys(),
+    f"GET {P}/merge_requests/{{iid}}/approvals": keys(),
     f"GET {P}/merge_requests/{{iid}}/discussions": keys(*PAGES),
     f"POST {P}/merge_requests/{{iid}}/discussions": keys("body", "position"),
     f"GET {P}/merge_trains/merge_requests/{{iid}}": keys(),
@@ -58,7 +61,11 @@ MESSAGE_404 = (404, {"message": "404 Not found"})
 
 
 class GitLabServer(LabServer):
-    """Issues, merge requests and all that hangs on them. `me` is whose token it is."""
+    """Issues, merge requests and all that hangs on them. `me` is whose token it is.
+
+    `scopes` are None where the token does not tell its own. `actions` are the lines of our texts that a GitLab would
+    have carried out.
+    """
 
     def __init__(self, *, has_blocking_links: bool = True) -> None:
         super().__init__(CONTRACT, "/api/v4", self._handlers())
@@ -80,16 +87,21 @@ class GitLabServer(LabServer):
         self.approval_rules: list[Body] | None = None
         self.pipelines: dict[str, Body] = {}
         self.reviewers: list[Body] = []
+        self.approvals: list[Body] = []
+        self.scopes: list[str] | None = ["api"]
+        self.actions: list[str] = []
         self.merges = 0
 
     def _handlers(self) -> dict[str, Any]:
         names = {
             "GET /user": lambda query: (200, {"id": 1, "username": self.me}),
             f"GET {P}": lambda query: (200, self.project),
+            "GET /personal_access_tokens/self": self._token,
             f"GET {P}/members/all": self._members,
             f"GET {P}/approval_rules": self._rules,
             f"GET {P}/issues/{{iid}}/closed_by": lambda iid, query: (200, []),
             f"GET {P}/merge_requests/{{iid}}/reviewers": lambda iid, query: (200, self.reviewers),
+            f"GET {P}/merge_requests/{{iid}}/approvals": lambda iid, query: (200, {"approved_by": self.approvals}),
         }
         own = {
             "GET /issues": self._list_issues,
@@ -154,12 +166,24 @@ class GitLabServer(LabServer):
             "body": body,
             "author": {"username": author},
             "system": False,
-            "created_at": f"2026-11-21T10:00:{len(self.notes):02d}.000Z",
+            "created_at": f"2026-11-21T10:{len(self.notes) // 60:02d}:{len(self.notes) % 60:02d}.000Z",
             "resolvable": False,
             **more,
         }
         self.notes.append(note)
         return note
+
+    def approves(self, author: str, *, at: str | None = "2026-11-21T12:00:00.000Z") -> None:
+        """Let somebody approve; servers before 18 do not tell when."""
+        user = {"id": 10 + len(self.approvals), "username": author}
+        self.approvals.append({"user": user} if at is None else {"user": user, "approved_at": at})
+
+    def _token(self, query: Mapping[str, str]) -> tuple[int, Any]:
+        return MESSAGE_404 if self.scopes is None else (200, {"id": 4, "active": True, "scopes": self.scopes})
+
+    def _carried_out(self, text: str) -> None:
+        """Note what GitLab's Gitlab::QuickActions::Extractor would take for an order."""
+        self.actions += re.findall(r"^/(\w+)(?=\s|$)", text, re.MULTILINE)
 
     def _one(self, of: Any) -> Any:
         def handler(iid: int, query: Mapping[str, str]) -> tuple[int, Any]:
@@ -185,6 +209,7 @@ class GitLabServer(LabServer):
 
     def _add_issue(self, said: Body) -> tuple[int, Any]:
         labels = tuple(label for label in said.get("labels", "").split(",") if label)
+        self._carried_out(said.get("description", ""))
         return 201, self.issues[self.add(said["title"], said.get("description", ""), labels=labels, author=self.me)]
 
     def _edit_issue(self, iid: int, said: Body) -> tuple[int, Any]:
@@ -193,6 +218,7 @@ class GitLabServer(LabServer):
         if said.get("state_event") == "close":
             self.issues[iid]["state"] = "closed"
         if "description" in said:
+            self._carried_out(said["description"])
             self.issues[iid]["description"] = said["description"]
         return 200, self.issues[iid]
 
@@ -219,12 +245,14 @@ class GitLabServer(LabServer):
     def _add_note(self, kind: str, iid: int, said: Body) -> tuple[int, Any]:
         if iid not in (self.issues if kind == "issues" else self.requests_by_iid):
             return MESSAGE_404
+        self._carried_out(said["body"])
         return 201, self.says(iid, said["body"], self.me, kind=kind)
 
     def _edit_note(self, kind: str, iid: int, note: int, said: Body) -> tuple[int, Any]:
         found = next((one for one in self.notes if one["id"] == note), None)
         if found is None:
             return MESSAGE_404
+        self._carried_out(said["body"])
         found["body"] = said["body"]
         return 200, found
 
@@ -244,6 +272,7 @@ class GitLabServer(LabServer):
                 return 409, {
                     "message": [f"Another open merge request already exists for this source branch: !{one['iid']}"]
                 }
+        self._carried_out(said.get("description", ""))
         iid = max(self.requests_by_iid, default=0) + 1
         head = self.heads.get(branch, "a" * 40)
         self.requests_by_iid[iid] = {
@@ -271,6 +300,7 @@ class GitLabServer(LabServer):
         item = self.requests_by_iid.get(iid)
         if item is None:
             return MESSAGE_404
+        self._carried_out(said.get("description", ""))
         item.update({key: said[key] for key in ("title", "description", "target_branch") if key in said})
         item["draft"] = item["title"].startswith("Draft:")
         item["labels"] = list(dict.fromkeys([*item["labels"], *filter(None, said.get("add_labels", "").split(","))]))
@@ -316,6 +346,7 @@ class GitLabServer(LabServer):
         place = said["position"]
         if (place["new_path"], place["new_line"]) not in self.shown_lines:
             return 400, {"message": '400 Bad request - Note {:line_code=>["can\'t be blank"]}'}
+        self._carried_out(said["body"])
         note = self.says(iid, said["body"], self.me, position=place, resolvable=True, resolved=False)
         return 201, {"id": f"d{note['id']}", "notes": [note]}
 

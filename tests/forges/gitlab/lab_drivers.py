@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from gitea_server import GiteaServer
 from gitlab_server import GitLabServer
 
+from luminaguard.forges.base import Filters
 from luminaguard.forges.gitea.forge import Gitea
-from luminaguard.forges.gitea.issues import Filters as TeaFilters
 from luminaguard.forges.gitlab.forge import GitLab
-from luminaguard.forges.gitlab.issues import Filters as LabFilters
 from luminaguard.forges.http_project import ApiToken, Project
 
 TOKEN = ApiToken(text="secret", source="test")
@@ -44,7 +43,7 @@ def gitlab_lab() -> Lab:
     return Lab(
         server=server,
         opened=lambda **filters: GitLab(
-            project, TOKEN, filters=LabFilters(**filters), report_issue="1", transport=server, sleep=at_once
+            project, TOKEN, filters=Filters(**filters), report_issue="1", transport=server, sleep=at_once
         ),
         comments=server.comments,
         landed=landed,
@@ -57,7 +56,7 @@ def gitea_lab() -> Lab:
     return Lab(
         server=server,
         opened=lambda **filters: Gitea(
-            project, TOKEN, filters=TeaFilters(**filters), report_issue="1", transport=server, sleep=at_once
+            project, TOKEN, filters=Filters(**filters), report_issue="1", transport=server, sleep=at_once
         ),
         comments=server.comments,
         landed=lambda: [one["merge_commit_sha"] for one in server.pulls.values()],

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote
 
 import anyio.lowlevel
 import httpx
+from lab_contract import LabJudge
 
 Body = dict[str, Any]
 Handler = Callable[..., tuple[int, Any]]
@@ -19,9 +20,19 @@ FAULTS = ("none", "500", "500 after", "lost", "cut", "unsent", "429", "late", "v
 
 
 class LabServer(httpx.AsyncBaseTransport):
-    """Answers in process. `violations` are requests that the contract does not know, or with a key that it does not."""
+    """Answers in process. `violations` are requests that the contract does not know, or with a key that it does not.
 
-    def __init__(self, contract: Contract, base: str, routes: Mapping[str, Handler]) -> None:
+    Where judges are, they hold each request against their descriptions, the first of them each answer too, and a breach
+    ends the test. Of what a server keeps, the names in `hidden` are its own business and in no answer; the lists in
+    `whole` have no pages.
+    """
+
+    hidden: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
+
+    def __init__(
+        self, contract: Contract, base: str, routes: Mapping[str, Handler], *, judges: tuple[LabJudge, ...] = ()
+    ) -> None:
         self.requests: list[str] = []
         self.violations: list[str] = []
         self.faults: list[str] = []
@@ -31,6 +42,7 @@ class LabServer(httpx.AsyncBaseTransport):
         self._lock = threading.RLock()
         self._late: list[tuple[int, httpx.Request]] = []
         self._contract = contract
+        self._judges = judges
         self._routes = [(key, _pattern(key), handler) for key, handler in routes.items()]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -81,7 +93,10 @@ class LabServer(httpx.AsyncBaseTransport):
             self._held_to(key, {*said, *query})
             arguments = [int(part) if part.isdecimal() else unquote(part) for part in found.groups()]
             status, body = handler(*arguments, **({"query": query} if request.method == "GET" else {"said": said}))
-            return self._paged(request, status, body, query)
+            shown = self._shown(body)
+            answer = self._paged(request, status, shown, {} if key in self.whole else query)
+            self._judged(request, path, answer)
+            return answer
         self.violations.append(f"{request.method} {path}")
         return httpx.Response(404, json={"message": "404 Not Found"})
 
@@ -89,6 +104,20 @@ class LabServer(httpx.AsyncBaseTransport):
         strange = given - self._contract.get(key, frozenset())
         if key not in self._contract or strange:
             self.violations.append(f"{key}: {sorted(strange)}")
+
+    def _judged(self, request: httpx.Request, path: str, answer: httpx.Response) -> None:
+        asked = tuple(request.url.params.multi_items())
+        found = [one for judge in self._judges for one in judge.asked(request.method, path, asked, request.content)]
+        for judge in self._judges[:1]:
+            found += judge.answered(request.method, path, answer.status_code, answer.content)
+        assert not found, "\n".join(found)
+
+    def _shown(self, body: Any) -> Any:
+        if isinstance(body, list):
+            return [self._shown(one) for one in body]
+        if not isinstance(body, dict):
+            return body
+        return {key: self._shown(one) for key, one in body.items() if key not in self.hidden}
 
     def _paged(self, request: httpx.Request, status: int, body: Any, query: Mapping[str, str]) -> httpx.Response:
         asked = query.get("per_page") or query.get("limit")

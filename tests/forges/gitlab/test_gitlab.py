@@ -7,10 +7,12 @@ import pytest
 from gitlab_server import GitLabServer
 from lab_drivers import Lab, filled, gitlab_lab
 
-from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft
+from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft, ReviewNote
 from luminaguard.forges.gitlab.forge import GitLab, find_token
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
+from luminaguard.model.issue import Issue
+from luminaguard.model.work import Finding, Severity
 
 A, B = Oid("a" * 40), Oid("b" * 40)
 
@@ -109,13 +111,80 @@ def test_remarks_are_what_people_say(lab: Lab, server: GitLabServer) -> None:
     server.says(1, "Rename it.", "maria", resolvable=True, resolved=False, position={"new_path": "a.py", "new_line": 4})
     server.says(1, "Fine now.", "olga", resolvable=True, resolved=True)
     server.says(1, "Me too.", "stranger")
+    server.says(1, "Bleep.", "service_account_group_7_abc")
     server.reviewers = [{"user": {"username": "stranger"}, "state": "requested_changes"}]
     remarks = anyio.run(lab.opened().remarks, pull.id)
-    assert [(one.author, one.association, one.asks_changes, one.path, one.line) for one in remarks] == [
-        ("maria", "member", True, "a.py", 4),
-        ("olga", "owner", False, None, 0),
-        ("stranger", "none", True, None, 0),
+    assert [(one.author, one.association, one.stand, one.path, one.line) for one in remarks] == [
+        ("maria", "member", "changes", "a.py", 4),
+        ("olga", "owner", "said", None, 0),
+        ("stranger", "none", "changes", None, 0),
     ]
+
+
+def test_approval_is_told_where_it_is_the_last_word(lab: Lab, server: GitLabServer) -> None:
+    pull = pulled(lab)
+    server.says(1, "Nice.", "maria")
+    for name, at in (
+        ("olga", "2026-11-21T12:00:00.000Z"),
+        ("maria", None),
+        ("stranger", None),
+        ("project_7_bot_a", None),
+    ):
+        server.approves(name, at=at)
+    server.reviewers = [{"user": {"username": "stranger"}, "state": "requested_changes"}]
+    remarks = anyio.run(lab.opened().remarks, pull.id)
+    assert [(one.author, one.association, one.text, one.stand) for one in remarks] == [
+        ("maria", "member", "", "approved"),
+        ("maria", "member", "Nice.", "said"),
+        ("olga", "owner", "", "approved"),
+    ]
+    assert len({one.id for one in remarks}) == 3
+    assert server.violations == []
+
+
+def test_words_of_an_agent_are_no_orders_to_gitlab(lab: Lab, server: GitLabServer) -> None:
+    words = "Done.\n/merge\n/usr/bin/env is fine\n/close  \n/approve\tnow"
+    draft = PullDraft(branch="b", head=A, target="main", issue=IssueId("1"), title="First", body=words)
+    pull = anyio.run(lab.opened().open_pull, draft)
+    server.shown_lines.add(("a.py", 3))
+    findings = (
+        Finding(severity=Severity.LOW, file="a.py", line=3, text=words),
+        Finding(severity=Severity.LOW, file="b.py", line=0, text=words),
+    )
+    anyio.run(lab.opened().post_review, pull.id, ReviewNote(commit=A, ok=True, text=words, findings=findings))
+    anyio.run(partial(lab.opened().comment, IssueId("1"), words, key="k"))
+    anyio.run(lab.opened().tell, IssueId("1"), words)
+    anyio.run(lab.opened().add, Issue(id=IssueId("x-1"), title="Brought in", body=words))
+    assert server.actions == []
+    assert "\n\\/merge\n/usr/bin/env is fine\n" in lab.comments(1)[0]
+    asked = len(server.requests)
+    anyio.run(lab.opened().open_pull, draft)
+    assert not any(one.startswith("PUT") for one in server.requests[asked:])
+
+
+@pytest.mark.parametrize(
+    ("scopes", "level", "inherited", "names", "unsure"),
+    [
+        (["api"], 30, 0, [], ""),
+        (["api"], 0, 40, [], ""),
+        (["read_api"], 40, 0, ["scope api"], ""),
+        (["api"], 20, 0, ["role Developer"], ""),
+        (["read_api"], 0, 0, ["scope api", "role Developer"], ""),
+        (None, 30, 0, [], "scopes"),
+        (["granular"], 30, 0, [], "scopes"),
+    ],
+)
+def test_lacking_is_told_by_scope_and_role(
+    lab: Lab, server: GitLabServer, scopes: list[str] | None, level: int, inherited: int, names: list[str], unsure: str
+) -> None:
+    server.scopes = scopes
+    server.project["permissions"] = {"project_access": {"access_level": level} if level else None, "group_access": None}
+    server.members = {"robot": inherited} if inherited else {}
+    found = anyio.run(lab.opened().lacking)
+    assert [one.name for one in found.permissions] == names
+    assert unsure in found.unsure
+    assert (found.unsure == "") is (unsure == "")
+    assert server.violations == []
 
 
 def test_missing_tells_what_to_do() -> None:

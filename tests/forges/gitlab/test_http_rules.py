@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from luminaguard.forges.http_project import project_at, project_named, project_of
-from luminaguard.forges.http_rules import Answer, Http, Lost, Server
+from luminaguard.forges.http_rules import Answer, Http, Server
+from luminaguard.forges.once import Lost
 from luminaguard.model.faults import HostFault, Transient, UserFault
 
 Reply = Callable[[httpx.Request], httpx.Response]

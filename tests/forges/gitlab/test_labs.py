@@ -73,6 +73,21 @@ def test_merge_is_done_once_and_told_again(lab: Lab) -> None:
     assert lab.server.violations == []
 
 
+def test_pull_is_told_as_merged_by_whomever(lab: Lab) -> None:
+    pull = anyio.run(lab.opened().open_pull, draft())
+    assert anyio.run(lab.opened().merged, pull.id) is None
+    pull_items(lab)[0]["state"] = "closed"
+    assert anyio.run(lab.opened().merged, pull.id) is None
+    pull_items(lab)[0].update({"state": "merged", "merged": True, "merge_commit_sha": B})
+    assert anyio.run(lab.opened().merged, pull.id) == B
+    with pytest.raises(UserFault, match="77"):
+        anyio.run(lab.opened().merged, "77")
+
+
+def test_git_shows_the_token_itself(lab: Lab) -> None:
+    assert anyio.run(lab.opened().git_token) == "secret"
+
+
 def test_status_comment_is_edited_in_place(lab: Lab) -> None:
     for text in ("working", "working", "done"):
         anyio.run(lab.opened().tell, IssueId("2"), text)
@@ -170,6 +185,7 @@ async def whole_way(lab: Lab, *, merging: bool) -> None:
     forge = lab.opened()
     pull = await forge.open_pull(draft())
     await forge.tell(IssueId("1"), "working")
+    await forge.comment(IssueId("1"), "An agent asks.", key="question")
     if merging:
         for _ in range(4):
             if isinstance(await forge.merge(pull.id, head=A, style="squash", message="m"), Merged):
@@ -197,7 +213,7 @@ def test_no_fault_makes_a_second_pull_comment_or_merge(name: str, faults: list[s
         anyio.run(partial(whole_way, lab, merging=merging))
     assert len(pull_items(lab)) == 1
     assert lab.server.merges == (1 if merging else 0)
-    assert sorted(text.partition("\n")[0] for text in lab.comments(1)) == ["landed", "working"]
+    assert sorted(text.partition("\n")[0] for text in lab.comments(1)) == ["An agent asks.", "landed", "working"]
     assert lab.landed() == [f"{1:040x}" if merging else B]
     assert lab.server.violations == []
 
@@ -220,7 +236,7 @@ def test_several_at_once_make_one_pull_and_one_comment(lab: Lab) -> None:
 
     anyio.run(several)
     assert len(pull_items(lab)) == 1
-    assert len(lab.comments(1)) == 2
+    assert len(lab.comments(1)) == 3
     assert lab.landed() == [B]
 
 

@@ -2,8 +2,8 @@
 
 from urllib.parse import quote
 
+from luminaguard.forges.answers import list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.base import CheckState, ForeignCheck, Rules
-from luminaguard.forges.github.answers import list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.http_rules import Http
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Json, Oid

@@ -8,9 +8,13 @@ from typing import Literal
 import anyio
 import httpx
 
+from luminaguard.forges.answers import number_at, text_at
 from luminaguard.forges.base import (
     CheckState,
+    Comment,
+    Filters,
     ForeignCheck,
+    Lacking,
     Merged,
     NotMerged,
     Pull,
@@ -20,13 +24,16 @@ from luminaguard.forges.base import (
     Rules,
 )
 from luminaguard.forges.gitea.checks import Checks
-from luminaguard.forges.gitea.issues import Filters, Issues, Labels
+from luminaguard.forges.gitea.issues import Issues, Labels
+from luminaguard.forges.gitea.permissions import lacking
 from luminaguard.forges.gitea.pulls import Pulls
 from luminaguard.forges.gitea.reviews import Reviews
-from luminaguard.forges.github.answers import number_at, text_at
-from luminaguard.forges.http_notes import Notes, number_of, report_key
+from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_project import ApiToken, Project, token_in
-from luminaguard.forges.http_rules import Http, Server, Sleep
+from luminaguard.forges.http_rules import Http, Server
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.marks import comment_key, report_key
+from luminaguard.forges.once import Sleep
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Backlog, Issue
@@ -87,6 +94,18 @@ class Gitea:
             return f"there is no token for {self._project.web} (set GITEA_TOKEN or FORGEJO_TOKEN; {PERMISSIONS})"
         return None
 
+    async def who(self) -> str:
+        """Name our account; "" where that is not told."""
+        return await self._notes.me()
+
+    async def lacking(self) -> Lacking:
+        """Tell which permissions we lack, for `doctor`."""
+        return await lacking(self._http, self._notes)
+
+    async def git_token(self) -> str:
+        """Give what git shows as password."""
+        return self._token.text if self._token else ""
+
     async def backlog(self) -> Backlog:
         """Read the issues that the filters let through, by number."""
         return await self._issues.backlog()
@@ -133,9 +152,21 @@ class Gitea:
         """Merge if the head is still `head`."""
         return await self._pulls.merge(pull, head=head, style=style, message=message)
 
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a pull request was merged as, by whomever."""
+        return await self._pulls.merged(pull)
+
     async def tell(self, issue: IssueId, text: str) -> None:
         """Show our one status comment of the issue."""
         await self._notes.show(f"issues/{number_of(issue, what='issue')}/comments", "status", text)
+
+    async def comments(self, issue: IssueId) -> tuple[Comment, ...]:
+        """List all comments on an issue, ours too, oldest first; ours end with their hidden mark."""
+        return await self._notes.listed(f"issues/{number_of(issue)}/comments", self._issues.association)
+
+    async def comment(self, issue: IssueId, text: str, *, key: str) -> None:
+        """Add a comment; the same key a second time adds none."""
+        await self._notes.say(f"issues/{number_of(issue)}/comments", comment_key(key), text)
 
     async def post_report(self, text: str, *, title: str) -> str:
         """Post a report as a comment on the issue that the settings name; returns its address."""

@@ -1,34 +1,22 @@
 """Issues of a repository on Gitea or Forgejo: read with their dependencies, closed once, added once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from luminaguard.forges.answers import list_at, names_in, number_at, text_at
+from luminaguard.forges.base import Filters
 from luminaguard.forges.fields import one_line
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at
-from luminaguard.forges.github.comments import mark, marked
-from luminaguard.forges.github.gathering import each
-from luminaguard.forges.github.reading import is_closed, is_issue, priority_in
-from luminaguard.forges.http_notes import Notes, import_key, number_of
+from luminaguard.forges.gathering import each
+from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_rules import Http
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.items import is_closed, is_issue, priority_in
+from luminaguard.forges.marks import import_in, import_key, mark, marked
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Backlog, Issue, IssueState
 
 LABEL_COLOUR = "#ededed"
 """Of labels that are made because a draft or an import names them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which issues count: those that have all of these. `assignee` is a user name, `milestone` a title or a number.
-
-    `numbers` names issues one by one, and the others do not count then.
-    """
-
-    labels: tuple[str, ...] = ()
-    milestone: str | None = None
-    assignee: str | None = None
-    numbers: tuple[int, ...] = ()
 
 
 class Labels:
@@ -93,7 +81,7 @@ class Issues:
         Raises:
             UserFault: there is none, or it is a pull request.
         """
-        number = number_of(issue, what="issue")
+        number = number_of(issue)
         answer = await self._http.get(f"issues/{number}", ok=(200, 404))
         if answer.status != 200 or number_at(answer.body, "number") != number:
             raise UserFault(
@@ -144,7 +132,7 @@ class Issues:
         Raises:
             UserFault: the repository has dependencies switched off, or one of the two is not there.
         """
-        number, blocker = number_of(issue, what="issue"), number_of(need, what="issue")
+        number, blocker = number_of(issue), number_of(need)
 
         async def look() -> Json:
             listed = await self._blockers(issue)
@@ -231,14 +219,10 @@ class Issues:
     async def _known(self) -> dict[str, IssueId]:
         if self._imported is None:
             items = await self._http.all("issues", state="all", type="issues")
-            self._imported = {key: _id(item) for item in items if (key := _import_in(item)) and at(item, "number")}
+            keys = ((import_in(text_at(item, "body")), item) for item in items)
+            self._imported = {key: _id(item) for key, item in keys if key and number_at(item, "number")}
         return self._imported
 
 
 def _id(item: Json) -> IssueId:
     return IssueId(str(number_at(item, "number")))
-
-
-def _import_in(item: Json) -> str:
-    said = text_at(item, "body").rpartition("<!-- luminaguard:")[2].partition(" -->")[0]
-    return said if said.startswith("import ") else ""

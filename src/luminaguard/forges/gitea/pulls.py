@@ -3,11 +3,13 @@
 import re
 from typing import Literal
 
+from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft
 from luminaguard.forges.gitea.issues import Labels
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at, true_at
-from luminaguard.forges.http_notes import Notes, number_of
-from luminaguard.forges.http_rules import Answer, Http, Lost, told
+from luminaguard.forges.http_notes import Notes
+from luminaguard.forges.http_rules import Answer, Http, told
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.once import Lost, settled
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, Oid
 
@@ -45,6 +47,10 @@ class Pulls:
         if answer.status != 200 or number_at(answer.body, "number") != number:
             raise UserFault(f"there is no pull request {pull} in {self._path}", hint="check its number")
         return answer.body
+
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a pull request landed as, by the forge's merge or by a push of ours; None where it did not."""
+        return await self._landed(await self.item(pull))
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Mark as merged by hand where the repository allows that, else close with a comment that names the commit."""
@@ -99,7 +105,7 @@ class Pulls:
             return await self._http.once("POST", f"pulls/{number}/merge", body, ok=(200, 201, 405, 409, 422))
         except Lost as lost:
             waiting = NotMerged(why=f"{lost.message}, and it is not merged yet", is_waiting=True)
-            return await self._http.settled(look) or waiting
+            return await settled(look, sleep=self._http.sleep) or waiting
 
     async def _may_merge(self, item: Json) -> bool:
         branch = await self._http.get(f"branches/{text_at(item, 'base', 'ref')}", ok=(200, 404))
@@ -107,7 +113,7 @@ class Pulls:
 
     async def _marked_by_hand(self, number: int, commit: Oid) -> bool:
         repository = await self._http.get("")
-        if not true_at(repository.body, "allow_manual_merge"):
+        if at(repository.body, "allow_manual_merge") is False:  # a Forgejo does not tell, and may allow it
             return False
 
         async def look() -> bool | None:

@@ -1,14 +1,19 @@
 """Reviews on Gitea or Forgejo: ours on the lines they speak of, and what people say."""
 
-from luminaguard.forges.base import Remark, ReviewNote
+from collections.abc import Mapping
+
+from luminaguard.forges.answers import list_at, number_at, seconds_at, text_at, true_at
+from luminaguard.forges.base import Remark, ReviewNote, Stand
 from luminaguard.forges.gitea.issues import Issues
 from luminaguard.forges.gitea.pulls import Pulls
-from luminaguard.forges.github.answers import list_at, number_at, seconds_at, text_at, true_at
-from luminaguard.forges.github.comments import is_marked, mark, marked
 from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_rules import Http
+from luminaguard.forges.marks import is_marked, mark, marked
+from luminaguard.forges.review_words import on_its_line, with_findings
 from luminaguard.model.ids import Json
 from luminaguard.model.work import Finding
+
+_VERDICTS: Mapping[str, Stand] = {"APPROVED": "approved", "REQUEST_CHANGES": "changes"}
 
 
 class Reviews:
@@ -46,21 +51,26 @@ class Reviews:
     async def remarks(self, pull: str) -> tuple[Remark, ...]:
         """List what people said in reviews, on lines and beneath, oldest first."""
         number = number_at(await self._pulls.item(pull), "number")
-        reviews = await self._http.all(f"pulls/{number}/reviews")
+        reviews = [one for one in await self._http.all(f"pulls/{number}/reviews") if text_at(one, "state") != "PENDING"]
         standing = _standing(reviews)
-        said: list[tuple[Json, str, bool]] = []
+        said: list[tuple[Json, str, Stand]] = []
         for review in reviews:
-            asks = number_at(review, "id") in standing
-            if text_at(review, "body").strip() or asks:
-                said.append((review, "review", asks))
-            if number_at(review, "comments_count"):
-                path = f"pulls/{number}/reviews/{number_at(review, 'id')}/comments"
-                lines = await self._http.get(path)
-                said += [(line, "line", asks) for line in list_at({"": lines.body}, "")]
-        said += [(one, "comment", False) for one in await self._http.all(f"issues/{number}/comments")]
+            stand = standing.get(number_at(review, "id"), "said")
+            if text_at(review, "body").strip() or stand != "said":
+                said.append((review, "review", stand))
+            # A line is a wish where its review is one; an approval is given once, by the review itself.
+            of_line: Stand = "changes" if stand == "changes" else "said"
+            said += [(line, "line", of_line) for line in await self._lines(number, review)]
+        said += [(one, "comment", "said") for one in await self._http.all(f"issues/{number}/comments")]
         me = await self._notes.me()
         found = [await self._remark(*one) for one in said if self._is_persons(one[0], me)]
         return tuple(sorted(found, key=lambda one: (one.time, one.id)))
+
+    async def _lines(self, number: int, review: Json) -> list[Json]:
+        if not number_at(review, "comments_count"):
+            return []
+        answer = await self._http.get(f"pulls/{number}/reviews/{number_at(review, 'id')}/comments")
+        return list_at({"": answer.body}, "")
 
     def _is_persons(self, item: Json, me: str) -> bool:
         """Leave out ours, and bots, which have no number of their own (gitea-actions is -2)."""
@@ -68,48 +78,43 @@ class Reviews:
         is_ours = is_marked(text_at(item, "body")) and me in ("", author)
         return bool(author) and number_at(item, "user", "id") > 0 and not is_ours
 
-    async def _remark(self, item: Json, kind: str, asks: bool) -> Remark:  # noqa: FBT001 a row, unpacked
+    async def _remark(self, item: Json, kind: str, stand: Stand) -> Remark:
         author = self._notes.author(item)
         return Remark(
             id=f"{kind}-{number_at(item, 'id')}",
             author=author,
             association=await self._issues.association(author),
             text=text_at(item, "body"),
-            stand="changes" if asks else "said",
+            stand=stand,
             time=seconds_at(item, "submitted_at") or seconds_at(item, "created_at"),
             path=text_at(item, "path") or None,
             line=number_at(item, "position") or number_at(item, "original_position"),
         )
 
 
-def _standing(reviews: list[Json]) -> frozenset[int]:
-    """Tell which requests for changes still stand: the last word of each person, whatever they only commented."""
+def _standing(reviews: list[Json]) -> Mapping[int, Stand]:
+    """Tell which verdicts still stand: the last one of each person, whatever they only commented since."""
     last: dict[str, Json] = {}
     for review in sorted(reviews, key=lambda one: (seconds_at(one, "submitted_at"), number_at(one, "id"))):
-        if text_at(review, "state") in ("APPROVED", "REQUEST_CHANGES"):
+        if text_at(review, "state") in _VERDICTS:
             last[text_at(review, "user", "login")] = review
-    standing = (one for one in last.values() if text_at(one, "state") == "REQUEST_CHANGES")
-    return frozenset(number_at(one, "id") for one in standing if not true_at(one, "dismissed"))
+    standing = (one for one in last.values() if not true_at(one, "dismissed"))
+    return {number_at(one, "id"): _VERDICTS[text_at(one, "state")] for one in standing}
 
 
 def _body(note: ReviewNote, on_lines: list[Finding], key: str) -> Json:
     others = [one for one in note.findings if one not in on_lines]
-    listed = "\n".join(f"- **{one.severity}** `{_place(one)}`: {one.text}" for one in others)
     return {
         "event": "COMMENT",
         "commit_id": note.commit,
-        "body": marked(f"{note.text}\n\n{listed}" if listed else note.text, key),
+        "body": marked(with_findings(note.text, others), key),
         "comments": [
             {
                 "path": one.file,
                 "new_position": one.line,
                 "old_position": 0,
-                "body": marked(f"**{one.severity}**: {one.text}", key),
+                "body": marked(on_its_line(one), key),
             }
             for one in on_lines
         ],
     }
-
-
-def _place(finding: Finding) -> str:
-    return f"{finding.file}:{finding.line}" if finding.line else finding.file

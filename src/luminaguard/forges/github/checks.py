@@ -1,7 +1,7 @@
 """Verdicts on commits: ours as commit statuses with a token and as check runs with an App, and everybody else's."""
 
+from luminaguard.forges.answers import number_at, text_at
 from luminaguard.forges.base import CheckState, ForeignCheck
-from luminaguard.forges.github.answers import number_at, text_at
 from luminaguard.forges.github.auth import AppKey
 from luminaguard.forges.github.wire import Wire
 from luminaguard.model.ids import Json, Oid

@@ -1,35 +1,12 @@
-"""Comments of ours, each known by a hidden mark: made once, edited in place, and no second one.
+"""Comments of ours, each known by its hidden mark: made once, edited in place, and no second one."""
 
-The mark counts only in what we ourselves wrote, as anybody may copy it into a comment of theirs.
-"""
-
-import re
-
-from luminaguard.forges.github.answers import number_at, text_at
+from luminaguard.forges.answers import number_at, seconds_at, text_at
+from luminaguard.forges.base import Comment
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.marks import mark, marked
 from luminaguard.model.ids import Json
 
-LONGEST = 65_000
-"""GitHub takes 65,536 characters."""
-
-_MARK = re.compile(r"<!-- luminaguard:[^>]{1,120} -->")
 _VIEWER = "query { viewer { login } }"
-
-
-def marked(text: str, key: str) -> str:
-    """Put the mark beneath a text, cut to what GitHub takes."""
-    body = text if len(text) <= LONGEST else f"{text[:LONGEST]}\n\n(cut: it has {len(text)} characters)"
-    return f"{body}\n\n{mark(key)}"
-
-
-def mark(key: str) -> str:
-    """Give the hidden mark of a key."""
-    return f"<!-- luminaguard:{key} -->"
-
-
-def is_marked(text: str) -> bool:
-    """Tell whether a text has any mark of ours."""
-    return _MARK.search(text) is not None
 
 
 class Comments:
@@ -51,6 +28,11 @@ class Comments:
             path = f"issues/comments/{number_at(comment, 'id')}"
             comment = (await self._wire.again("PATCH", path, {"body": body})).body
         return text_at(comment, "html_url")
+
+    async def listed(self, number: int) -> tuple[Comment, ...]:
+        """List all comments on an issue, oldest first."""
+        found = sorted(await self._wire.all(f"issues/{number}/comments"), key=lambda one: number_at(one, "id"))
+        return tuple(_comment(item) for item in found)
 
     async def ours(self, number: int, key: str) -> list[Json]:
         """List our comments of a key, oldest first."""
@@ -90,6 +72,16 @@ class Comments:
         for late in found[1:]:
             await self._wire.again("DELETE", f"issues/comments/{number_at(late, 'id')}", ok=(204, 404))
         return found[0] if found else None
+
+
+def _comment(item: Json) -> Comment:
+    return Comment(
+        id=str(number_at(item, "id")),
+        author=text_at(item, "user", "login"),
+        association=text_at(item, "author_association").lower() or None,
+        text=text_at(item, "body"),
+        time=seconds_at(item, "created_at"),
+    )
 
 
 def names_person(item: Json) -> bool:

@@ -9,29 +9,37 @@ import anyio
 
 from luminaguard.forges.base import (
     CheckState,
+    Comment,
+    Filters,
     ForeignCheck,
+    Lacking,
     Merged,
     NotMerged,
     Pull,
     PullDraft,
     Remark,
+    ReportPlace,
     ReviewNote,
     Rules,
 )
 from luminaguard.forges.github.auth import Credentials, Token, missing_credentials
 from luminaguard.forges.github.checks import Checks
 from luminaguard.forges.github.comments import Comments
-from luminaguard.forges.github.issues import Filters, Issues
+from luminaguard.forges.github.git_access import GitAccess
+from luminaguard.forges.github.issues import Issues
 from luminaguard.forges.github.line import Line
 from luminaguard.forges.github.merging import Merges
-from luminaguard.forges.github.permissions import Lacking, lacking
+from luminaguard.forges.github.permissions import lacking
 from luminaguard.forges.github.pulls import Pulls
 from luminaguard.forges.github.repository import Repository
 from luminaguard.forges.github.reviews import Reviews
 from luminaguard.forges.github.rules import rules_of
-from luminaguard.forges.github.telling import ReportPlace, Telling
-from luminaguard.forges.github.wire import Counts, Sleep, Wire
+from luminaguard.forges.github.telling import Telling
+from luminaguard.forges.github.wire import Counts, Wire
 from luminaguard.forges.github.writing import Writing
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.marks import comment_key
+from luminaguard.forges.once import Sleep
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Backlog, Issue
 
@@ -70,6 +78,7 @@ class GitHub:
         self._merges = Merges(self._wire, self._pulls, self._comments)
         self._telling = Telling(self._wire, self._comments, report=report)
         self._writing = Writing(self._wire, self._issues)
+        self._git = GitAccess(self._wire)
 
     @property
     def counts(self) -> Counts:
@@ -86,9 +95,17 @@ class GitHub:
             return NOT_A_REPOSITORY
         return missing_credentials(self._credentials, host=self._repository.host)
 
+    async def who(self) -> str:
+        """Name our account; "" where that is not told."""
+        return await self._comments.login()
+
     async def lacking(self) -> Lacking:
         """Tell which permissions we lack, for `doctor`."""
         return await lacking(self._wire)
+
+    async def git_token(self) -> str:
+        """Give what git shows as password of `x-access-token`: ours, or a fresh one of the App's installation."""
+        return await self._git.token()
 
     async def backlog(self) -> Backlog:
         """Read the issues that the filters let through, by number."""
@@ -136,9 +153,21 @@ class GitHub:
         """Merge if the head is still `head`."""
         return await self._merges.merge(pull, head=head, style=style, message=message)
 
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a pull request was merged as, by whomever."""
+        return await self._pulls.merged(pull)
+
     async def tell(self, issue: IssueId, text: str) -> None:
         """Show our one status comment of the issue."""
         await self._telling.tell(issue, text)
+
+    async def comments(self, issue: IssueId) -> tuple[Comment, ...]:
+        """List all comments on an issue, ours too, oldest first; ours end with their hidden mark."""
+        return await self._comments.listed(number_of(issue))
+
+    async def comment(self, issue: IssueId, text: str, *, key: str) -> None:
+        """Add a comment; the same key a second time adds none."""
+        await self._comments.say(number_of(issue), comment_key(key), text)
 
     async def post_report(self, text: str, *, title: str) -> str:
         """Post a report where the settings say; returns its address."""

@@ -1,13 +1,15 @@
 """Issues of a repository with their native relations: read with few requests, closed once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from luminaguard.forges.github.answers import at, list_at, number_at, text_at
+from luminaguard.forges.answers import at, list_at, number_at, text_at
+from luminaguard.forges.base import Filters
+from luminaguard.forges.gathering import each
 from luminaguard.forges.github.comments import Comments
-from luminaguard.forges.github.gathering import each
-from luminaguard.forges.github.reading import is_closed, is_issue, issue_of, parent_of, reference
+from luminaguard.forges.github.reading import issue_of, parent_of, reference
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.items import is_closed, is_issue
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Backlog, Issue, Notice
@@ -17,19 +19,6 @@ CLOSED_AT_MOST = 1000
 
 KEYWORD_PAUSES_S = (1.0, 2.0, 4.0)
 """GitHub closes issues by keyword some seconds after the merge."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which issues count: those that have all of these. `assignee` may be "*" and "none", as GitHub takes them.
-
-    `numbers` names issues one by one, and the others do not count then. `milestone` is a title or a number.
-    """
-
-    labels: tuple[str, ...] = ()
-    milestone: str | None = None
-    assignee: str | None = None
-    numbers: tuple[int, ...] = ()
 
 
 class Issues:
@@ -191,15 +180,3 @@ class Issues:
             for sub in subs
             if (child := reference(sub, self._wire.repository)) is not None
         }
-
-
-def number_of(issue: str) -> int:
-    """Give the number that an id stands for.
-
-    Raises:
-        UserFault: it is none, or of another repository.
-    """
-    bare = issue.strip().removeprefix("#")
-    if not (bare.isascii() and bare.isdecimal()):
-        raise UserFault(f"{issue!r} is no issue of this repository on GitHub", hint="ids are numbers there: 154")
-    return int(bare)

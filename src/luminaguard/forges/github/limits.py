@@ -7,7 +7,7 @@ nothing remains, else a minute.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from luminaguard.forges.github.answers import list_at, text_at
+from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.github.line import Answer, Call
 from luminaguard.model.faults import Transient
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import anyio
 
-from luminaguard.forges.github.answers import number_at
+from luminaguard.forges.answers import number_at
 from luminaguard.forges.github.auth import AppKey, Credentials, private_key
 from luminaguard.forges.github.repository import Repository
+from luminaguard.forges.once import Lost, Unsent
 from luminaguard.model.faults import HostFault, Transient, UserFault
 from luminaguard.model.ids import Json
 
@@ -27,14 +28,6 @@ WHOLE_WITHIN_S = 120.0
 MOST_BYTES = 64 * 2**20
 AGENT = "luminaguard"
 VERSION = "2022-11-28"
-
-
-class Lost(Transient):
-    """No whole answer came: whether GitHub acted is not known."""
-
-
-class Unsent(Transient):
-    """The request never reached GitHub: it did not act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

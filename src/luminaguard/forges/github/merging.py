@@ -2,14 +2,14 @@
 
 from typing import Literal
 
+from luminaguard.forges.answers import at, list_at, number_at, text_at, true_at
 from luminaguard.forges.base import Merged, NotMerged
-from luminaguard.forges.github.answers import at, list_at, number_at, text_at, true_at
 from luminaguard.forges.github.comments import Comments
-from luminaguard.forges.github.line import Lost
 from luminaguard.forges.github.pulls import Pulls
 from luminaguard.forges.github.refusals import told
 from luminaguard.forges.github.rules import rules_of
-from luminaguard.forges.github.wire import SETTLE_S, Wire
+from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.once import Lost, settled
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Json, Oid
 
@@ -79,12 +79,12 @@ class Merges:
 
     async def _after_lost(self, number: int, head: Oid, lost: Lost) -> Outcome:
         """Never merge again unseen: look, some times; then the next call looks first."""
-        for pause_s in SETTLE_S:
-            await self._wire.sleep(pause_s)
-            outcome = _seen(await self._pulls.item(str(number)), head)
-            if outcome is not None:
-                return outcome
-        return NotMerged(why=f"{lost.message}, and it is not merged yet", is_waiting=True)
+
+        async def look() -> Outcome | None:
+            return _seen(await self._pulls.item(str(number)), head)
+
+        waiting = NotMerged(why=f"{lost.message}, and it is not merged yet", is_waiting=True)
+        return await settled(look, sleep=self._wire.sleep) or waiting
 
     async def _by_auto_merge(self, item: Json, head: Oid, style: Style, message: str, *, why: str) -> Outcome:
         """Leave it to GitHub where something is only not there yet, and the repository allows it."""

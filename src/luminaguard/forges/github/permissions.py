@@ -1,25 +1,10 @@
 """What our token must be allowed, least first, and what of it is lacking."""
 
-from dataclasses import dataclass
-from typing import Literal
-
-from luminaguard.forges.github.answers import at, text_at, true_at
+from luminaguard.forges.answers import at, text_at, true_at
+from luminaguard.forges.base import Lacking, Permission
 from luminaguard.forges.github.auth import AppKey
 from luminaguard.forges.github.wire import Wire
 from luminaguard.model.ids import Json
-
-Level = Literal["read", "write"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
-    """One permission as GitHub calls it, what it is for, and whether work is impossible without it."""
-
-    name: str
-    level: Level
-    why: str
-    is_needed: bool = True
-
 
 PERMISSIONS = (
     Permission(name="metadata", level="read", why="to find the repository"),
@@ -34,14 +19,6 @@ PERMISSIONS = (
     Permission(name="discussions", level="write", why="to post the report as a discussion", is_needed=False),
 )
 """Least first. A classic token has them all with the scope `repo`, or `public_repo` for a public repository."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lacking:
-    """What was found: `permissions` that are lacking, and `unsure` where GitHub tells nobody what a token may do."""
-
-    permissions: tuple[Permission, ...] = ()
-    unsure: str = ""
 
 
 async def lacking(wire: Wire) -> Lacking:

@@ -1,12 +1,12 @@
 """Pull requests: one a branch, looked up before it is made, brought up to what it should say."""
 
+from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.base import Pull, PullDraft
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.github.comments import Comments
-from luminaguard.forges.github.issues import number_of
 from luminaguard.forges.github.line import Answer
 from luminaguard.forges.github.refusals import told
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.issue_numbers import number_of
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, Oid
 
@@ -43,11 +43,16 @@ class Pulls:
         Raises:
             UserFault: there is none.
         """
-        answer = await self._wire.get(f"pulls/{number_of(pull)}", ok=(200, 404))
+        number = number_of(pull, what="pull request")
+        answer = await self._wire.get(f"pulls/{number}", ok=(200, 404))
         if answer.status != 200:
             where = self._wire.repository.full
             raise UserFault(f"there is no pull request {pull} in {where}", hint="check its number")
         return answer.body
+
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a pull request landed as, by the forge's merge or by a push of ours; None where it did not."""
+        return await self._landed(await self.item(pull))
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Where GitHub does not see the merge by itself, close with a comment that names the commit."""

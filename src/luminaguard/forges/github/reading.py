@@ -2,20 +2,15 @@
 
 import re
 
+from luminaguard.forges.answers import list_at, names_in, number_at, text_at
 from luminaguard.forges.fields import one_line
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at
 from luminaguard.forges.github.repository import Repository
-from luminaguard.forges.words import kind_of, priority_of
+from luminaguard.forges.items import is_closed, priority_in
+from luminaguard.forges.words import kind_of
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Issue, IssueState
 
-_PRIORITY = re.compile(r"(?:prio(?:rity)?\s*[-:/ ]+\s*)(.+)|([pP][0-4])(?:\b.*)?", re.IGNORECASE)
 _ISSUE_URL = re.compile(r"/repos/(?P<full>[^/]+/[^/]+)/issues/(?P<number>\d+)$")
-
-
-def is_issue(item: Json) -> bool:
-    """Tell an issue from a pull request, which the same list holds."""
-    return number_at(item, "number") > 0 and not isinstance(at(item, "pull_request"), dict)
 
 
 def issue_of(item: Json, *, needs: tuple[IssueId, ...] = (), parent: IssueId | None = None) -> Issue:
@@ -25,7 +20,7 @@ def issue_of(item: Json, *, needs: tuple[IssueId, ...] = (), parent: IssueId | N
         id=IssueId(str(number_at(item, "number"))),
         title=one_line(text_at(item, "title")) or "untitled",
         body=text_at(item, "body"),
-        state=IssueState.CLOSED if text_at(item, "state") == "closed" else IssueState.OPEN,
+        state=IssueState.CLOSED if is_closed(item) else IssueState.OPEN,
         labels=labels,
         kind=kind_of(text_at(item, "type", "name")) if text_at(item, "type", "name") else None,
         needs=needs,
@@ -36,14 +31,6 @@ def issue_of(item: Json, *, needs: tuple[IssueId, ...] = (), parent: IssueId | N
         milestone=text_at(item, "milestone", "title") or None,
         url=text_at(item, "html_url") or None,
     )
-
-
-def priority_in(labels: tuple[str, ...]) -> int | None:
-    """Take the priority from labels: "P1", "priority/high", "prio: 2"; the most urgent one counts."""
-    found = [
-        priority_of((said[1] or said[2]).strip()) for label in labels if (said := _PRIORITY.fullmatch(label.strip()))
-    ]
-    return min((one for one in found if one is not None), default=None)
 
 
 def reference(item: Json, repository: Repository) -> IssueId | None:
@@ -62,11 +49,6 @@ def parent_of(item: Json, repository: Repository) -> IssueId | None:
         return None
     is_here = found["full"].lower() == repository.full.lower()
     return IssueId(found["number"] if is_here else f"{found['full']}#{found['number']}")
-
-
-def is_closed(item: Json) -> bool:
-    """Tell of an issue in GitHub's form."""
-    return text_at(item, "state") == "closed"
 
 
 def _full_of(repository_url: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from luminaguard.forges.github.answers import list_at, text_at
+from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.github.line import Answer, Call
 from luminaguard.forges.github.repository import Repository
 from luminaguard.model.faults import Fault, HostFault, Transient, UserFault

@@ -4,15 +4,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from luminaguard.forges.base import Remark, ReviewNote
-from luminaguard.forges.github.answers import at, number_at, seconds_at, text_at
-from luminaguard.forges.github.comments import Comments, is_marked, mark, marked, names_person
-from luminaguard.forges.github.issues import number_of
+from luminaguard.forges.answers import at, number_at, seconds_at, text_at
+from luminaguard.forges.base import Remark, ReviewNote, Stand
+from luminaguard.forges.github.comments import Comments, names_person
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.marks import is_marked, mark, marked
+from luminaguard.forges.review_words import on_its_line, with_findings
 from luminaguard.model.ids import Json
 from luminaguard.model.work import Finding
 
 _HUNK = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
+_VERDICTS: Mapping[str, Stand] = {"APPROVED": "approved", "CHANGES_REQUESTED": "changes"}
 
 
 class Reviews:
@@ -24,7 +27,7 @@ class Reviews:
 
     async def post_review(self, pull: str, note: ReviewNote) -> None:
         """Show a review as comments on lines; always a COMMENT, never an approval or a veto in a person's name."""
-        number = number_of(pull)
+        number = number_of(pull, what="pull request")
         key = f"review {note.commit}"
 
         async def look() -> Json:
@@ -40,15 +43,15 @@ class Reviews:
 
     async def remarks(self, pull: str) -> tuple[Remark, ...]:
         """List what people said in reviews, on lines and beneath, oldest first."""
-        number = number_of(pull)
+        number = number_of(pull, what="pull request")
         reviews = await self._wire.all(f"pulls/{number}/reviews")
         standing = _standing(reviews)
         lines = await self._wire.all(f"pulls/{number}/comments")
         beneath = await self._wire.all(f"issues/{number}/comments")
         found = [
-            *(_remark(one, "review", asks=number_at(one, "id") in standing) for one in reviews if _says_something(one)),
-            *(_remark(one, "line", asks=number_at(one, "pull_request_review_id") in standing) for one in lines),
-            *(_remark(one, "comment", asks=False) for one in beneath),
+            *(_remark(one, "review", _stand(one, standing)) for one in reviews if _speaks(one, standing)),
+            *(_remark(one, "line", _stand_of_line(one, standing)) for one in lines),
+            *(_remark(one, "comment", "said") for one in beneath),
         ]
         login = await self._comments.login()
         theirs = (one for one in found if one is not None and not (is_marked(one.text) and login in ("", one.author)))
@@ -68,25 +71,20 @@ class Reviews:
 
 def _body(note: ReviewNote, on_lines: list[Finding], key: str) -> Json:
     others = [one for one in note.findings if one not in on_lines]
-    listed = "\n".join(f"- **{one.severity}** `{_place(one)}`: {one.text}" for one in others)
     body: dict[str, Json] = {
         "event": "COMMENT",
-        "body": marked(f"{note.text}\n\n{listed}" if listed else note.text, key),
+        "body": marked(with_findings(note.text, others), key),
         "comments": [
             {
                 "path": one.file,
                 "line": one.line,
                 "side": "RIGHT",
-                "body": marked(f"**{one.severity}**: {one.text}", key),
+                "body": marked(on_its_line(one), key),
             }
             for one in on_lines
         ],
     }
     return {**body, "commit_id": note.commit} if on_lines else body
-
-
-def _place(finding: Finding) -> str:
-    return f"{finding.file}:{finding.line}" if finding.line else finding.file
 
 
 def _lines(files: list[Json]) -> Mapping[str, frozenset[int]]:
@@ -107,21 +105,31 @@ def _new_lines(patch: str) -> list[int]:
     return found
 
 
-def _standing(reviews: list[Json]) -> frozenset[int]:
-    """Tell which requests for changes still stand: the last word of each person, whatever they only commented."""
+def _standing(reviews: list[Json]) -> Mapping[int, Stand]:
+    """Tell which verdicts still stand: the last one of each person, whatever they only commented since."""
     last: dict[str, Json] = {}
     for review in sorted(reviews, key=lambda one: seconds_at(one, "submitted_at")):
         if text_at(review, "state") in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED"):
             last[text_at(review, "user", "login")] = review
-    return frozenset(number_at(one, "id") for one in last.values() if text_at(one, "state") == "CHANGES_REQUESTED")
+    return {number_at(one, "id"): stand for one in last.values() if (stand := _VERDICTS.get(text_at(one, "state")))}
 
 
-def _says_something(review: Json) -> bool:
-    is_said = text_at(review, "state") in ("APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED")
-    return is_said and (bool(text_at(review, "body").strip()) or text_at(review, "state") == "CHANGES_REQUESTED")
+def _stand(review: Json, standing: Mapping[int, Stand]) -> Stand:
+    return standing.get(number_at(review, "id"), "said")
 
 
-def _remark(item: Json, kind: str, *, asks: bool) -> Remark | None:
+def _stand_of_line(line: Json, standing: Mapping[int, Stand]) -> Stand:
+    """A line is a wish where its review is one; an approval is given once, by the review itself."""
+    return "changes" if standing.get(number_at(line, "pull_request_review_id")) == "changes" else "said"
+
+
+def _speaks(review: Json, standing: Mapping[int, Stand]) -> bool:
+    """Tell whether a review says something by itself: a verdict that stands does so without a word."""
+    is_out = text_at(review, "state") != "PENDING"
+    return is_out and (number_at(review, "id") in standing or bool(text_at(review, "body").strip()))
+
+
+def _remark(item: Json, kind: str, stand: Stand) -> Remark | None:
     text = text_at(item, "body")
     if not names_person(item):
         return None
@@ -130,7 +138,7 @@ def _remark(item: Json, kind: str, *, asks: bool) -> Remark | None:
         author=text_at(item, "user", "login"),
         association=text_at(item, "author_association").lower() or None,
         text=text,
-        stand="changes" if asks else "said",
+        stand=stand,
         time=seconds_at(item, "submitted_at") or seconds_at(item, "created_at"),
     )
     if kind != "line":

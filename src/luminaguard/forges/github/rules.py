@@ -3,8 +3,8 @@
 from dataclasses import replace
 from urllib.parse import quote
 
+from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.base import Rules
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.github.comments import Comments
 from luminaguard.forges.github.wire import Wire
 from luminaguard.model.faults import UserFault

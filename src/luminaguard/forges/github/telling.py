@@ -1,12 +1,11 @@
 """What is told beside the work: one status comment an issue, and the report where the user wants it."""
 
-from dataclasses import dataclass
-from hashlib import sha256
-
-from luminaguard.forges.github.answers import at, list_at, text_at
-from luminaguard.forges.github.comments import Comments, mark, marked
-from luminaguard.forges.github.issues import number_of
+from luminaguard.forges.answers import at, list_at, text_at
+from luminaguard.forges.base import ReportPlace
+from luminaguard.forges.github.comments import Comments
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.marks import mark, marked, report_key
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 
@@ -30,14 +29,6 @@ _UPDATE = """mutation($id: ID!, $body: String!) {
 }"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportPlace:
-    """Where reports go: comments on an issue, or discussions of a category (its name or slug). One of the two."""
-
-    issue: str | None = None
-    category: str | None = None
-
-
 class Telling:
     """Shows status comments and reports."""
 
@@ -52,7 +43,7 @@ class Telling:
 
     async def post_report(self, text: str, *, title: str) -> str:
         """Post a report; the same title again is edited. Returns its address."""
-        key = f"report {sha256(title.encode()).hexdigest()[:12]}"
+        key = report_key(title)
         if self._report.issue is not None:
             return await self._comments.show(number_of(self._report.issue), key, f"## {title}\n\n{text}")
         if self._report.category is not None:

@@ -18,18 +18,16 @@ from urllib.parse import urljoin, urlsplit
 
 import anyio
 
-from luminaguard.forges.github.answers import at, list_at, text_at
+from luminaguard.forges.answers import at, list_at, text_at
 from luminaguard.forges.github.limits import LONGEST_S, asked_to_wait, too_long
-from luminaguard.forges.github.line import Answer, Call, Line, Lost, Unsent
+from luminaguard.forges.github.line import Answer, Call, Line
 from luminaguard.forges.github.refusals import refusal, told
+from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Json
 
 PAUSES_S = (0.5, 2.0, 6.0)
 """Between tries of what may be repeated."""
-
-SETTLE_S = (1.0, 4.0, 12.0)
-"""After a lost answer: GitHub may still be at it, so it is looked for more than once."""
 
 PAGE = 100
 HOPS = 3
@@ -38,7 +36,6 @@ _MOVED = (301, 302, 307, 308)
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
-Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -131,31 +128,9 @@ class Wire:
         """Change something by GraphQL, sent once; `Lost` as in `once`."""
         return await self._graphql(text, variables, may_repeat=False)
 
-    async def made_once(
-        self, look: Callable[[], Awaitable[T | None]], make: Callable[[], Awaitable[T]], *, tries: int = 2
-    ) -> T:
-        """Find what is there, else make it; after a lost answer look again, some times, before deciding."""
-        found = await look()
-        if found is not None:
-            return found
-        for left in reversed(range(tries)):
-            try:
-                return await make()
-            except Lost:
-                found = await self._settled(look)
-                if found is not None:
-                    return found
-                if not left:
-                    raise
-        raise AssertionError("unreachable")
-
-    async def _settled(self, look: Callable[[], Awaitable[T | None]]) -> T | None:
-        for pause_s in SETTLE_S:
-            await self.sleep(pause_s)
-            found = await look()
-            if found is not None:
-                return found
-        return None
+    async def made_once(self, look: Look[T], make: Callable[[], Awaitable[T]]) -> T:
+        """Find what is there, else make it; after a lost answer look again, some times, before a last try."""
+        return await made_once(look, make, sleep=self.sleep)
 
     async def _read(self, call: Call, *, ok: tuple[int, ...] = (200,)) -> Answer:
         name = f"{call.url}?{json.dumps(call.params, sort_keys=True)}"

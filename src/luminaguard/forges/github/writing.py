@@ -1,18 +1,15 @@
 """Writing issues, for import and export: each made once, known again by a hidden mark of where it came from."""
 
-import re
-from hashlib import sha256
-
-from luminaguard.forges.github.answers import number_at, text_at
-from luminaguard.forges.github.comments import mark, marked
-from luminaguard.forges.github.issues import Issues, number_of
-from luminaguard.forges.github.reading import is_issue, reference
+from luminaguard.forges.answers import number_at, text_at
+from luminaguard.forges.github.issues import Issues
+from luminaguard.forges.github.reading import reference
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.items import is_issue
+from luminaguard.forges.marks import import_in, import_key, mark, marked
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Issue
-
-_IMPORTED = re.compile(r"<!-- luminaguard:import ([0-9a-f]{16}) -->")
 
 
 class Writing:
@@ -25,7 +22,7 @@ class Writing:
 
     async def add(self, issue: Issue) -> IssueId:
         """Create an issue with title, body and labels; one that was added before is found again."""
-        key = _key(issue)
+        key = import_key(issue)
         known = await self._imported()
 
         async def look() -> IssueId | None:
@@ -34,7 +31,7 @@ class Writing:
         async def make() -> IssueId:
             body: Json = {
                 "title": issue.title,
-                "body": marked(issue.body, f"import {key}"),
+                "body": marked(issue.body, key),
                 "labels": list(issue.labels),
             }
             made = await self._wire.once("POST", "issues", body, ok=(201,))
@@ -68,8 +65,8 @@ class Writing:
         """Read once which issues were imported before."""
         if self._known is None:
             items = await self._wire.all("issues", {"state": "all"})
-            marks = ((_IMPORTED.search(text_at(item, "body")), item) for item in items if is_issue(item))
-            self._known = {said[1]: IssueId(str(number_at(item, "number"))) for said, item in marks if said}
+            keys = ((import_in(text_at(item, "body")), item) for item in items if is_issue(item))
+            self._known = {key: IssueId(str(number_at(item, "number"))) for key, item in keys if key}
         return self._known
 
     async def _newest(self, key: str) -> IssueId | None:
@@ -78,11 +75,6 @@ class Writing:
             "issues", {"state": "all", "sort": "created", "direction": "desc", "per_page": 30}
         )
         for item in answer.body if isinstance(answer.body, list) else []:
-            if mark(f"import {key}") in text_at(item, "body") and is_issue(item):
+            if mark(key) in text_at(item, "body") and is_issue(item):
                 return IssueId(str(number_at(item, "number")))
         return None
-
-
-def _key(issue: Issue) -> str:
-    where = issue.url or (issue.origin.path if issue.origin else "")
-    return sha256(f"{where}\n{issue.id}\n{issue.title}".encode()).hexdigest()[:16]

@@ -5,8 +5,8 @@ GitLab requires no checks by name, but the whole pipeline: it is told as one che
 
 from urllib.parse import quote
 
+from luminaguard.forges.answers import list_at, number_at, text_at, true_at
 from luminaguard.forges.base import CheckState, ForeignCheck, Rules
-from luminaguard.forges.github.answers import list_at, number_at, text_at, true_at
 from luminaguard.forges.http_rules import Http
 from luminaguard.model.faults import Transient, UserFault
 from luminaguard.model.ids import Json, Oid

@@ -8,9 +8,13 @@ from typing import Literal
 import anyio
 import httpx
 
+from luminaguard.forges.answers import number_at, text_at
 from luminaguard.forges.base import (
     CheckState,
+    Comment,
+    Filters,
     ForeignCheck,
+    Lacking,
     Merged,
     NotMerged,
     Pull,
@@ -19,14 +23,18 @@ from luminaguard.forges.base import (
     ReviewNote,
     Rules,
 )
-from luminaguard.forges.github.answers import number_at, text_at
 from luminaguard.forges.gitlab.checks import Checks
-from luminaguard.forges.gitlab.issues import Filters, Issues, project_path
+from luminaguard.forges.gitlab.issues import Issues, project_path
 from luminaguard.forges.gitlab.merge_requests import MergeRequests
+from luminaguard.forges.gitlab.permissions import lacking
+from luminaguard.forges.gitlab.quick_actions import tamed
 from luminaguard.forges.gitlab.reviews import Reviews
-from luminaguard.forges.http_notes import Notes, number_of, report_key
+from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_project import ApiToken, Project, token_in
-from luminaguard.forges.http_rules import Http, Server, Sleep
+from luminaguard.forges.http_rules import Http, Server
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.marks import comment_key, report_key
+from luminaguard.forges.once import Sleep
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Backlog, Issue
@@ -61,7 +69,9 @@ class GitLab:
         self._report_issue = report_issue
         path = project.path if project else ""
         self._http = Http(_server(project, token), transport=transport, sleep=sleep)
-        self._notes = Notes(self._http, place=lambda thread, note: f"{thread}/{note}", edit="PUT", name="username")
+        self._notes = Notes(
+            self._http, place=lambda thread, note: f"{thread}/{note}", edit="PUT", name="username", tamed=tamed
+        )
         self._issues = Issues(self._http, self._notes, path=path, filters=filters)
         self._requests = MergeRequests(self._http, self._notes, path=path)
         self._reviews = Reviews(self._http, self._notes, self._requests, self._issues)
@@ -83,6 +93,18 @@ class GitLab:
         if self._token is None:
             return f"there is no token for {self._project.web} (set GITLAB_TOKEN; {PERMISSIONS})"
         return None
+
+    async def who(self) -> str:
+        """Name our account; "" where that is not told."""
+        return await self._notes.me()
+
+    async def lacking(self) -> Lacking:
+        """Tell which permissions we lack, for `doctor`."""
+        return await lacking(self._http, self._notes, self._issues)
+
+    async def git_token(self) -> str:
+        """Give what git shows as password."""
+        return self._token.text if self._token else ""
 
     async def backlog(self) -> Backlog:
         """Read the issues that the filters let through, by number."""
@@ -130,9 +152,21 @@ class GitLab:
         """Merge if the head is still `head`."""
         return await self._requests.merge(pull, head=head, style=style, message=message)
 
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a merge request was merged as, by whomever."""
+        return await self._requests.merged(pull)
+
     async def tell(self, issue: IssueId, text: str) -> None:
         """Show our one status comment of the issue."""
         await self._notes.show(f"issues/{number_of(issue, what='issue')}/notes", "status", text)
+
+    async def comments(self, issue: IssueId) -> tuple[Comment, ...]:
+        """List all comments on an issue, ours too, oldest first; ours end with their hidden mark."""
+        return await self._notes.listed(f"issues/{number_of(issue)}/notes", self._issues.association)
+
+    async def comment(self, issue: IssueId, text: str, *, key: str) -> None:
+        """Add a comment; the same key a second time adds none."""
+        await self._notes.say(f"issues/{number_of(issue)}/notes", comment_key(key), text)
 
     async def post_report(self, text: str, *, title: str) -> str:
         """Post a report as a comment on the issue that the settings name; returns its address."""

@@ -1,16 +1,18 @@
 """Issues of a project on GitLab: read with their links, closed once, added once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
 
+from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at
+from luminaguard.forges.base import Filters
 from luminaguard.forges.fields import one_line
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at
-from luminaguard.forges.github.comments import mark, marked
-from luminaguard.forges.github.gathering import each
-from luminaguard.forges.github.reading import priority_in
-from luminaguard.forges.http_notes import Notes, import_key, number_of
+from luminaguard.forges.gathering import each
+from luminaguard.forges.gitlab.quick_actions import tamed
+from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_rules import Http
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.items import is_closed, priority_in
+from luminaguard.forges.marks import import_in, import_key, mark, marked
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.model.issue import Backlog, Issue, IssueState
@@ -19,19 +21,6 @@ KEYWORD_PAUSES_S = (1.0, 2.0, 4.0)
 """GitLab closes issues by keyword some seconds after the merge."""
 
 OWNER, DEVELOPER = 50, 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which issues count: those that have all of these. `assignee` is a user name, `milestone` a title.
-
-    `numbers` names issues one by one, and the others do not count then.
-    """
-
-    labels: tuple[str, ...] = ()
-    milestone: str | None = None
-    assignee: str | None = None
-    numbers: tuple[int, ...] = ()
 
 
 class Issues:
@@ -51,7 +40,7 @@ class Issues:
         known = {IssueId(str(number_at(item, "iid"))): item for item in items}
         asked = [issue for issue, item in known.items() if not is_closed(item)]
         blockers = dict(zip(asked, await each(asked, self._blockers), strict=True))
-        levels = await self._members()
+        levels = await self.levels()
         issues = [
             _issue(item, needs=self._needs(item, blockers.get(issue, []), known), levels=levels)
             for issue, item in known.items()
@@ -64,7 +53,7 @@ class Issues:
         Raises:
             UserFault: there is none.
         """
-        number = number_of(issue, what="issue")
+        number = number_of(issue)
         answer = await self._http.get(f"issues/{number}", ok=(200, 404))
         if answer.status != 200 or number_at(answer.body, "iid") != number:
             raise UserFault(
@@ -76,11 +65,11 @@ class Issues:
         """Read one issue with what it waits for."""
         item = await self.item(issue)
         blockers = await self._blockers(issue)
-        return _issue(item, needs=self._needs(item, blockers, None), levels=await self._members())
+        return _issue(item, needs=self._needs(item, blockers, None), levels=await self.levels())
 
     async def close(self, issue: IssueId, *, comment: str) -> None:
         """Close with one comment; where a keyword closed it, nothing is left to do."""
-        number = number_of(issue, what="issue")
+        number = number_of(issue)
         if await self._is_closed_soon(issue):
             await self._notes.only(f"issues/{number}/notes", "closed")
             return
@@ -99,7 +88,7 @@ class Issues:
         async def make() -> IssueId:
             body: Json = {
                 "title": issue.title,
-                "description": marked(issue.body, key),
+                "description": marked(tamed(issue.body), key),
                 "labels": ",".join(issue.labels),
             }
             return IssueId(str(number_at((await self._http.once("POST", "issues", body)).body, "iid")))
@@ -110,7 +99,7 @@ class Issues:
 
     async def add_need(self, issue: IssueId, need: IssueId) -> None:
         """Say that an issue waits for another: by a link where the licence has such, else in the text."""
-        number, blocker = number_of(issue, what="issue"), number_of(need, what="issue")
+        number, blocker = number_of(issue), number_of(need)
 
         async def look() -> Json:
             item = await self.item(issue)
@@ -169,7 +158,7 @@ class Issues:
             IssueId(name) for name, link in names.items() if known is None or name in known or not is_closed(link)
         )
 
-    async def _members(self) -> Mapping[str, int] | None:
+    async def levels(self) -> Mapping[str, int] | None:
         """Read once who has which role; None where our token may not see it."""
         if self._levels is None:
             answer = await self._http.get("members/all", ok=(200, 403, 404), per_page=1)
@@ -179,14 +168,14 @@ class Issues:
             self._levels = {text_at(one, "username"): number_at(one, "access_level") for one in members}
         return self._levels
 
-    async def association(self, name: str) -> str | None:
+    async def association(self, name: str) -> str:
         """Give somebody's standing as the model spells it."""
-        return _standing(name, await self._members())
+        return _standing(name, await self.levels())
 
     async def _known(self) -> dict[str, IssueId]:
         if self._imported is None:
             items = await self._http.all("issues", scope="all", order_by="created_at", sort="asc")
-            marks = {import_mark: item for item in items if (import_mark := _import_in(item))}
+            marks = {key: item for item in items if (key := import_in(text_at(item, "description")))}
             self._imported = {key: IssueId(str(number_at(item, "iid"))) for key, item in marks.items()}
         return self._imported
 
@@ -194,11 +183,6 @@ class Issues:
 def project_path(path: str) -> str:
     """Give the part of an address that stands for a project."""
     return f"projects/{quote(path, safe='')}"
-
-
-def is_closed(item: Json) -> bool:
-    """Tell of an issue in GitLab's form."""
-    return text_at(item, "state") == "closed"
 
 
 def _issue(item: Json, *, needs: tuple[IssueId, ...], levels: Mapping[str, int] | None) -> Issue:
@@ -234,11 +218,6 @@ def _reference(link: Json, item: Json) -> str:
 
 def _blocked_by(number: int) -> str:
     return f"Blocked by #{number}."
-
-
-def _import_in(item: Json) -> str:
-    said = text_at(item, "description").rpartition("<!-- luminaguard:")[2].partition(" -->")[0]
-    return said if said.startswith("import ") else ""
 
 
 def _marked_in(items: list[Json], key: str) -> IssueId | None:

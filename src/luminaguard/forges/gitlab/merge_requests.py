@@ -6,10 +6,13 @@ A merge request's id is "!12", as GitLab counts them apart from issues.
 import re
 from typing import Literal
 
+from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
 from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft
-from luminaguard.forges.github.answers import at, list_at, names_in, number_at, text_at, true_at
-from luminaguard.forges.http_notes import Notes, number_of
-from luminaguard.forges.http_rules import Answer, Http, Lost, told
+from luminaguard.forges.gitlab.quick_actions import tamed
+from luminaguard.forges.http_notes import Notes
+from luminaguard.forges.http_rules import Answer, Http, told
+from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.once import Lost, settled
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, Oid
 
@@ -53,6 +56,10 @@ class MergeRequests:
         if answer.status != 200 or number_at(answer.body, "iid") != number:
             raise UserFault(f"there is no merge request {pull} in {self._path}", hint="check its number")
         return answer.body
+
+    async def merged(self, pull: str) -> Oid | None:
+        """Tell what a merge request landed as, by the forge's merge or by a push of ours; None where it did not."""
+        return await self._landed(await self.item(pull))
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Where GitLab does not see the merge by itself, close with a comment that names the commit."""
@@ -105,7 +112,7 @@ class MergeRequests:
             answer = await self._http.once("PUT", f"merge_requests/{number}/merge", body, ok=(200, 405, 406, 409, 422))
         except Lost as lost:
             waiting = NotMerged(why=f"{lost.message}, and it is not merged yet", is_waiting=True)
-            return await self._http.settled(look) or waiting
+            return await settled(look, sleep=self._http.sleep) or waiting
         if answer.status == 200 and text_at(answer.body, "state") == "merged":
             return Merged(commit=_commit(answer.body))
         return answer
@@ -151,7 +158,7 @@ class MergeRequests:
             "source_branch": draft.branch,
             "target_branch": draft.target,
             "title": _title(draft),
-            "description": draft.body,
+            "description": tamed(draft.body),
             "labels": ",".join(draft.labels),
         }
         answer = await self._http.once("POST", "merge_requests", body, ok=(200, 201, 400, 409, 422))
@@ -164,7 +171,7 @@ class MergeRequests:
         return there
 
     async def _brought_up(self, item: Json, draft: PullDraft) -> Json:
-        wanted = {"title": _title(draft), "description": draft.body, "target_branch": draft.target}
+        wanted = {"title": _title(draft), "description": tamed(draft.body), "target_branch": draft.target}
         changed: dict[str, Json] = {
             key: value for key, value in wanted.items() if text_at(item, key).replace("\r\n", "\n") != value
         }

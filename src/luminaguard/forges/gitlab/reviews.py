@@ -1,12 +1,14 @@
 """Reviews on GitLab: ours as threads on lines and a comment, and what people say."""
 
+from luminaguard.forges.answers import at, list_at, number_at, seconds_at, text_at, true_at
 from luminaguard.forges.base import Remark, ReviewNote
-from luminaguard.forges.github.answers import at, list_at, number_at, seconds_at, text_at, true_at
-from luminaguard.forges.github.comments import is_marked, mark, marked
 from luminaguard.forges.gitlab.issues import Issues
 from luminaguard.forges.gitlab.merge_requests import MergeRequests
+from luminaguard.forges.gitlab.quick_actions import tamed
 from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_rules import Http
+from luminaguard.forges.marks import is_marked, mark, marked
+from luminaguard.forges.review_words import on_its_line, with_findings
 from luminaguard.model.ids import Json
 from luminaguard.model.work import Finding
 
@@ -35,21 +37,19 @@ class Reviews:
             for count, finding in enumerate(note.findings)
             if not await self._on_line(item, note, finding, f"finding {count} of {note.commit}")
         ]
-        listed = "\n".join(f"- **{one.severity}** `{_place(one)}`: {one.text}" for one in left)
-        text = f"{note.text}\n\n{listed}" if listed else note.text
-        await self._notes.say(f"merge_requests/{number}/notes", key, text)
+        await self._notes.say(f"merge_requests/{number}/notes", key, with_findings(note.text, left))
 
     async def remarks(self, pull: str) -> tuple[Remark, ...]:
-        """List what people said, oldest first; a thread that is not resolved asks for changes."""
+        """List what people said and who approves, oldest first; a thread that is not resolved asks for changes."""
         number = number_at(await self._requests.item(pull), "iid")
         me = await self._notes.me()
         wants = await self._who_wants_changes(number)
-        found: list[Remark] = []
+        found = [await self._approval(one) for one in await self._approvals(number) if _login(one) not in wants]
         async for thread in self._http.pages(f"merge_requests/{number}/discussions"):
             for note in list_at(thread, "notes"):
                 author, text = self._notes.author(note), text_at(note, "body")
                 is_ours = is_marked(text) and me in ("", author)
-                if true_at(note, "system") or is_ours or _is_bot(note, author):
+                if true_at(note, "system") or is_ours or _is_bot(note, "author", author):
                     continue
                 found.append(await self._remark(note, author, asks=author in wants or _is_unresolved(note)))
         return tuple(sorted(found, key=lambda one: (one.time, one.id)))
@@ -67,11 +67,28 @@ class Reviews:
             line=number_at(note, "position", "new_line") or number_at(note, "position", "old_line"),
         )
 
+    async def _approvals(self, number: int) -> list[Json]:
+        """Read which people approve."""
+        answer = await self._http.get(f"merge_requests/{number}/approvals", ok=(200, 403, 404))
+        given = list_at(answer.body, "approved_by")
+        return [one for one in given if not _is_bot(one, "user", _login(one))]
+
+    async def _approval(self, given: Json) -> Remark:
+        author = _login(given)
+        return Remark(
+            id=f"approval-{number_at(given, 'user', 'id')}",
+            author=author,
+            association=await self._issues.association(author),
+            text="",
+            stand="approved",
+            time=seconds_at(given, "approved_at"),  # servers before 18 do not tell: the epoch
+        )
+
     async def _who_wants_changes(self, number: int) -> frozenset[str]:
         """Read the reviewers that asked for changes; servers before 16.9 do not tell."""
         answer = await self._http.get(f"merge_requests/{number}/reviewers", ok=(200, 403, 404))
         reviewers = list_at({"": answer.body}, "")
-        return frozenset(text_at(one, "user", "username") for one in reviewers if _asks(one))
+        return frozenset(_login(one) for one in reviewers if _asks(one))
 
     async def _on_line(self, item: Json, note: ReviewNote, finding: Finding, key: str) -> bool:
         """Put a finding on its line; False where GitLab's diff does not show it, or the head has moved on."""
@@ -87,7 +104,7 @@ class Reviews:
             "new_path": finding.file,
             "new_line": finding.line,
         }
-        body: Json = {"body": marked(f"**{finding.severity}**: {finding.text}", key), "position": position}
+        body: Json = {"body": marked(tamed(on_its_line(finding)), key), "position": position}
 
         async def look() -> Json:
             notes = self._http.pages(f"merge_requests/{number}/notes")
@@ -110,11 +127,11 @@ def _is_unresolved(note: Json) -> bool:
     return true_at(note, "resolvable") and not true_at(note, "resolved")
 
 
-def _is_bot(note: Json, author: str) -> bool:
-    """Know tokens of projects and groups by their names, as GitLab's notes do not tell."""
-    is_named = author.startswith(("project_", "group_")) and "_bot" in author
-    return true_at(note, "author", "bot") or is_named or not author
+def _login(item: Json) -> str:
+    return text_at(item, "user", "username")
 
 
-def _place(finding: Finding) -> str:
-    return f"{finding.file}:{finding.line}" if finding.line else finding.file
+def _is_bot(item: Json, key: str, name: str) -> bool:
+    """Know tokens of projects and groups, and service accounts, by their names, as GitLab's notes do not tell."""
+    is_named = name.startswith("service_account_") or (name.startswith(("project_", "group_")) and "_bot" in name)
+    return true_at(item, key, "bot") or is_named or not name

@@ -8,7 +8,7 @@ import anyio
 from luminaguard.model.faults import Fault
 
 AT_ONCE = 8
-"""GitHub's secondary limit is a hundred for everybody together."""
+"""GitHub's secondary limit is a hundred for everybody together; the others have none that is lower."""
 
 Q = TypeVar("Q")
 A = TypeVar("A")

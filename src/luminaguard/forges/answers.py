@@ -1,7 +1,6 @@
-"""Reading GitHub's answers tolerantly: what is missing or of another type reads as nothing, and fails nothing else.
+"""Reading answers of forges tolerantly: what is missing or of another type reads as nothing, and fails nothing else.
 
-Enterprise servers of several years and look-alikes answer too; a strict model would lose a list for
-one field of one issue.
+Servers of several years and look-alikes answer too; a strict model would lose a list for one field of one issue.
 """
 
 import time
