@@ -1,7 +1,7 @@
 """Tells a forge how things stand, behind the work: statuses on commits, reviews on pull requests, one comment an issue.
 
 Everything is keyed by the forge (commit and name, commit, issue), so telling it again changes nothing: a session begins
-with what the one before it may not have told. What cannot be told is logged, and stops nothing.
+behind what one that came to its end says was told. What cannot be told is logged, and stops nothing.
 """
 
 import logging
@@ -11,7 +11,7 @@ import anyio
 from luminaguard.engine.base import Drivers
 from luminaguard.engine.book import Book
 from luminaguard.engine.foreign import CHECK
-from luminaguard.engine.record import findings_of, text
+from luminaguard.engine.record import findings_of, number, text
 from luminaguard.forges.base import CheckState, ReviewNote
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.faults import Fault
@@ -29,8 +29,8 @@ class Herald:
     def __init__(self, drivers: Drivers, book: Book) -> None:
         self._drivers = drivers
         self._book = book
-        sessions = book.all(RUN, "session")
-        self._told = sessions[-2].seq if len(sessions) > 1 else 0
+        self._at_it = anyio.Lock()
+        self.told_up_to = max((int(number(it.data, "told")) for it in book.all(RUN, "session_ended")), default=0)
 
     async def serve(self) -> None:
         """Tell what happens, for ever."""
@@ -40,15 +40,17 @@ class Herald:
 
     async def catch_up(self) -> None:
         """Tell all that has not been told."""
-        fresh = [fact for fact in self._book.since(self._told) if fact.subject != RUN and fact.name in TOLD]
-        self._told = max((fact.seq for fact in fresh), default=self._told)
-        for fact in fresh:
-            try:
-                await self._tell(fact)
-            except Fault as fault:
-                LOG.warning("The forge could not be told of %s of %s: %s", fact.kind, fact.subject, fault.message)
-        for subject in dict.fromkeys(fact.subject for fact in fresh):
-            await self._comment(IssueId(subject))
+        # Whoever comes while another is at it waits, so that all is told when this comes back.
+        async with self._at_it:
+            fresh = [fact for fact in self._book.since(self.told_up_to) if fact.subject != RUN and fact.name in TOLD]
+            for fact in fresh:
+                try:
+                    await self._tell(fact)
+                except Fault as fault:
+                    LOG.warning("The forge could not be told of %s of %s: %s", fact.kind, fact.subject, fault.message)
+            for subject in dict.fromkeys(fact.subject for fact in fresh):
+                await self._comment(IssueId(subject))
+            self.told_up_to = max((fact.seq for fact in fresh), default=self.told_up_to)
 
     async def _tell(self, fact: Fact) -> None:
         checking, reviewing = self._drivers.checking, self._drivers.reviewing

@@ -65,15 +65,17 @@ async def run_session(drivers: Drivers, policy: Policy, request: Request) -> boo
     session = len(book.all(RUN, "session")) + 1
     await book.add(RUN, f"session:{session}", {**request.session, "asked": list(asked)})
     outcome = "interrupted"
+    work = _Work(drivers, policy, book, request, session=session)
     try:
         await drivers.trunk.catch_up()
-        work = _Work(drivers, policy, book, request, session=session)
         is_done = await work.until_still(asked)
         outcome = "done" if is_done else "held"
     finally:
         with anyio.move_on_after(5, shield=True):
             notes: list[Json] = [*drivers.ledger.notes(request.run)] if drivers.ledger else []
-            await book.add(RUN, f"session_ended:{session}", {"outcome": outcome, "notes": notes})
+            await book.add(
+                RUN, f"session_ended:{session}", {"outcome": outcome, "notes": notes, "told": work.told_up_to}
+            )
     return is_done
 
 
@@ -174,6 +176,7 @@ class _Work:
         await self._session.lander.recover()
         tasks = self._tasks(asked, self._request.closed)
         if all(task.is_finished for task in tasks) and self._request.arrivals is None:
+            await self._tell()
             return await self._prove(asked)
         if self._ear is not None:
             await self._ear.take_in()
@@ -184,10 +187,18 @@ class _Work:
                 group.start_soon(self._take_in_arrivals, group, self._request.arrivals)
                 await self._watch()
             await self._session.movement.all_still()
-            if self._herald is not None:
-                await last_words(self._herald, within_s=LAST_WORDS_S)
+            await self._tell()
             group.cancel_scope.cancel()
         return await self._prove(asked)
+
+    @property
+    def told_up_to(self) -> int:
+        """The seq up to which the forge was told of all."""
+        return self._herald.told_up_to if self._herald else 0
+
+    async def _tell(self) -> None:
+        if self._herald is not None:
+            await last_words(self._herald, within_s=LAST_WORDS_S)
 
     def _serve(self, group: TaskGroup) -> None:
         group.start_soon(self._session.lander.serve)
@@ -233,8 +244,7 @@ class _Work:
         """Prove for ever what landed, each time that nothing moves."""
         while True:
             await self._session.movement.all_still()
-            if self._herald is not None:
-                await self._herald.catch_up()
+            await self._tell()
             await self._drivers.trunk.catch_up()
             landed = sum(self._book.get(issue, "closed") is not None for issue in self._session.landed)
             if landed > self._verified:

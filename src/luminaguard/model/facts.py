@@ -41,7 +41,8 @@ KINDS: Mapping[str, str] = {
     "started": "target, base, slots, isolation, agent, backlog, checks: [command], checks_from, style, approve, "
     "review: the reviewing agent | null, forecast: {makespan_s, lower_bound_s, sequential_s}, notices: [text]",
     "session": "N. pid, isolation: the level in force, reason, asked: [id]",
-    "session_ended": "N. outcome: done | held | interrupted, notes: [text] on what was counted",
+    "session_ended": "N. outcome: done | held | interrupted, notes: [text] on what was counted, told: the seq "
+    "up to which the forge knows",
     "base_checks": "N. the target itself was judged: ok, why, tree, seconds, cached, commands, log",
     "verified": "N, then N.M. commits_on_target, trees_tested, issues_closed: bool, details: [text]",
     "paused": "N. by",

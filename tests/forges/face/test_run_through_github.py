@@ -1,8 +1,10 @@
 """A whole run whose backlog lives on a forge that speaks GitHub's language: our driver, real HTTP, real pushes."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -222,3 +224,56 @@ def test_what_a_person_asks_for_on_the_pull_request_goes_back_to_the_agent(runni
     assert heard == "1\n2 Say it in French I will look tomorrow\n"
     assert luminaguard(clone, running, "run").returncode == 1
     assert git(running.folder, "show", "feature/issue-1:heard.txt").stdout == heard
+
+
+KILLED_AT = ("published", "passed", "landing", "landed", "closing")
+
+
+@pytest.mark.parametrize("by", [pytest.param("push", marks=pytest.mark.slow), "forge"])
+def test_runs_that_are_killed_do_nothing_twice_at_the_forge(running: Running, clone: Path, by: str) -> None:
+    set_up(clone, running, more=f'[landing]\nby = "{by}"\n')
+    for number in range(1, len(KILLED_AT) + 1):
+        opened(running, f"Part {number}", needs=[number - 1] if number > 1 else [])
+    for issue, name in enumerate(KILLED_AT, start=1):
+        killed_at(clone, running, str(issue), name)
+    ran = luminaguard(clone, running, "run")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    numbers = range(1, len(KILLED_AT) + 1)
+    subjects = git(running.folder, "log", "--first-parent", "--format=%s", "main").stdout.split("\n")
+    assert [sum(line.endswith(f"(#{number})") for line in subjects) for number in numbers] == [1] * len(numbers)
+    pulls = json.loads(told(running, "pr", "list", "--state", "all", "--json", "headRefName,state"))
+    assert sorted(one["headRefName"] for one in pulls) == [f"feature/issue-{number}" for number in numbers]
+    assert "OPEN" not in {one["state"] for one in pulls}
+    for number in numbers:
+        comments = told(running, "issue", "view", str(number), "--json", "comments", "-q", ".comments[].body")
+        assert comments.count("It landed as") == 1
+        assert comments.count("Landed on main as") <= 1
+
+
+def killed_at(clone: Path, running: Running, issue: str, name: str) -> None:
+    """Begin a session, and kill it as soon as the fact is written."""
+    argv, env = command(running, "run")
+    with (clone.parent / "log").open("w") as log:
+        session = subprocess.Popen(argv, cwd=clone, env=env, stdout=log, stderr=log)
+    until = time.monotonic() + 60
+    while not has_fact(clone, issue, name):
+        assert time.monotonic() < until, (clone.parent / "log").read_text()
+        if session.poll() is not None:
+            break  # faster than we looked
+        time.sleep(0.005)
+    session.kill()
+    session.wait()
+
+
+def has_fact(clone: Path, issue: str, name: str) -> bool:
+    journal = clone / ".git/luminaguard/journal.db"
+    if not journal.exists():
+        return False
+    with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection:
+        try:
+            found = connection.execute(
+                "SELECT 1 FROM fact WHERE subject = ? AND (kind = ? OR kind LIKE ?)", (issue, name, f"{name}:%")
+            ).fetchone()
+        except sqlite3.OperationalError:
+            return False
+    return found is not None
