@@ -52,10 +52,11 @@ agents: .venv/.develops
 test-agents: agents
 	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -m agents $(ARGS)
 
-# What GitHub says of its own API: needs npm; some 2 MB are kept in a cache. Tests of the GitHub driver and of the local
-# forge's face hold requests and answers against it, and skip without it.
+# What GitHub, Gitea and Forgejo say of their own APIs, and two servers that others wrote: needs npm; some 40 MB are kept in
+# a cache. Tests of the drivers and of the local forge's face hold requests and answers against them, and skip without.
 contracts: .venv/.develops
 	$(BIN)/python tests/forges/github/github_contracts.py
+	PYTHONPATH=tests/forges/github:tests/forges/gitlab $(BIN)/python tests/forges/gitea/gitea_contracts.py
 
 bench: .venv/.emulates
 	@set -e; for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(BIN)/python "$$file"; done

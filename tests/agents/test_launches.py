@@ -12,7 +12,7 @@ import pytest
 from playing import KEY, brief
 
 from luminaguard.agents import inside, presets
-from luminaguard.agents.access import Api, ModelAccess, proxy_env
+from luminaguard.agents.access import Api, ModelAccess, forge_env, proxy_env
 from luminaguard.agents.acp import PACKAGES, AcpAgent
 from luminaguard.agents.base import Agent, Launch
 from luminaguard.agents.builtin import BuiltinAgent
@@ -171,6 +171,27 @@ def test_hosts_are_reached_by_the_proxy_and_the_gateway_without_it() -> None:
     assert env["HTTPS_PROXY"] == f"http://luminaguard:{KEY}@127.0.0.1:8470"
     assert env["NO_PROXY"] == "127.0.0.1,localhost"
     assert proxy_env(KEY).items() <= env.items()
+
+
+@every
+def test_known_agent_finds_hosts_in_its_own_environment(preset: Preset) -> None:
+    """Where the placement can add to it, and the driver hands it on."""
+    launch = known(preset, is_proxied=True).launch(brief())
+    assert proxy_env(KEY).items() <= launch.env.items()
+    assert not proxy_env(KEY).keys() & known(preset).launch(brief()).env.keys()
+
+
+def test_gh_finds_the_forge_by_its_environment_alone() -> None:
+    env = forge_env(KEY, token="lgf_x", repository="ann/demo")
+    assert env["HTTP_PROXY"] == f"http://luminaguard:{KEY}@127.0.0.1:8470"
+    assert (env["GH_HOST"], env["GH_TOKEN"], env["GH_REPO"]) == (
+        "github.localhost",
+        "lgf_x",
+        "github.localhost/ann/demo",
+    )
+    assert "localhost" not in env["NO_PROXY"]  # Go would take it for github.localhost as well
+    assert env["GITHUB_API_URL"] == f"{GATEWAY_URL}/forge/api/v3"
+    assert "GITHUB_TOKEN" not in env
 
 
 def test_every_driver_begins_with_what_is_mounted_alone(tmp_path: Path) -> None:

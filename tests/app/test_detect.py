@@ -1,6 +1,7 @@
 """Detection: how a project is tested, which agents are installed, and a first settings file made of it."""
 
 import os
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from luminaguard.agents.presets import PRESETS
 from luminaguard.app.agents import agent_named
 from luminaguard.app.detect import DetectedChecks, detect_checks, detect_checks_in
 from luminaguard.app.detect_agents import DetectedAgent, detect_agents
+from luminaguard.app.detect_forge import NO_FORGE, detect_forge_in
 from luminaguard.app.settings import agent_at_work, parse
-from luminaguard.app.settings_tables import TABLES
+from luminaguard.app.settings_tables import NAMED_TABLES, TABLES, PriceSettings, ProviderSettings
 from luminaguard.app.starter import repository_of, starter_text, write_starter
 from luminaguard.model.faults import HostFault, UserFault
 
@@ -133,10 +135,69 @@ def uncommented(text: str) -> str:
 def test_every_key_is_in_the_first_file_with_its_default_or_an_example() -> None:
     text = uncommented(starter_text(NO_CHECKS, ()))
     written = tomllib.loads(text)
-    assert {name: set(keys) for name, keys in written.items() if name != "agents"} == {
+    assert {name: set(keys) for name, keys in written.items() if name not in NAMED_TABLES} == {
         name: set(made_as.__dataclass_fields__) for name, made_as in TABLES.items()
     }
-    parse(text, path="luminaguard.toml")
+    assert {name: set(written[name].popitem()[1]) for name in NAMED_TABLES if name != "agents"} == {
+        "providers": set(ProviderSettings.__dataclass_fields__),
+        "prices": set(PriceSettings.__dataclass_fields__),
+    }
+    # Every example is of a form that is taken; at GitHub all but the second place of a report fits together.
+    at_github = text.replace('source = "local"', 'source = "github"').replace("category = ", "# ")
+    assert parse(at_github, path="luminaguard.toml").report.issue == "12"
+
+
+def cloned_from(folder: Path, address: str) -> Path:
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    subprocess.run(["git", "-C", folder, "remote", "add", "origin", address], check=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("git@github.com:ann/demo.git", "github"),
+        ("https://github.com/ann/demo", "github"),
+        ("ssh://git@ssh.github.com:443/ann/demo.git", "github"),
+        ("https://octo.ghe.com/ann/demo", "github"),
+        ("https://github.example.org/ann/demo", "github"),
+        ("https://gitlab.com/group/sub/demo.git", "gitlab"),
+        ("git@gitlab.example.org:group/demo.git", "gitlab"),
+        ("https://codeberg.org/ann/demo.git", "gitea"),
+        ("https://my-gitea.example.org/ann/demo.git", "gitea"),
+        ("https://git.example.org/ann/demo.git", "local"),
+        ("https://notgithub.example.org/ann/demo.git", "local"),
+        ("/srv/git/github.com/ann/demo.git", "local"),
+        ("../github.com/demo.git", "local"),
+    ],
+)
+def test_the_forge_is_known_by_the_host_of_the_remote(tmp_path: Path, address: str, source: str) -> None:
+    found = detect_forge_in(cloned_from(tmp_path, address))
+    assert found.source == source
+    assert bool(found.token) is (source != "local")
+
+
+@pytest.mark.parametrize(
+    ("marker", "source"), [(".gitlab-ci.yml", "gitlab"), (".forgejo", "gitea"), (".gitea", "gitea")]
+)
+def test_a_server_of_a_plain_name_is_known_by_what_only_it_reads(tmp_path: Path, marker: str, source: str) -> None:
+    folder = cloned_from(tmp_path, "git@git.example.org:ann/demo.git")
+    (folder / marker).touch()
+    found = detect_forge_in(folder)
+    assert found.source == source
+    assert marker in found.why
+
+
+def test_a_folder_without_a_remote_keeps_its_issues_here(tmp_path: Path) -> None:
+    assert detect_forge_in(tmp_path) == NO_FORGE
+
+
+def test_the_first_file_names_the_forge_that_was_detected_and_where_its_token_is_looked_for(tmp_path: Path) -> None:
+    text = starter_text(NO_CHECKS, (), detect_forge_in(cloned_from(tmp_path, "git@gitlab.com:group/demo.git")))
+    assert parse(text, path="luminaguard.toml").backlog.source == "gitlab"
+    assert (
+        "# Detected: the remote origin is group/demo at gitlab.com.\n# Its token is read from GITLAB_TOKEN.\n" in text
+    )
 
 
 def test_every_line_of_the_first_file_is_explained() -> None:

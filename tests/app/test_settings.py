@@ -15,6 +15,7 @@ from luminaguard.app.settings_tables import (
     Approval,
     BacklogSource,
     LandingStyle,
+    ReportSettings,
 )
 from luminaguard.app.settings_toml import MAX_BYTES, lines_of_keys
 from luminaguard.host.limits import Limits
@@ -230,6 +231,62 @@ def test_a_file_that_is_no_settings_file_is_not_read_whole(tmp_path: Path) -> No
     (tmp_path / "luminaguard.toml").write_bytes(b"#" * (MAX_BYTES + 1))
     with pytest.raises(UserFault, match="has more than"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "[backlog]\nsource = 'github'\n\napp_id = '12345'",
+            "f:4: [backlog] app_id needs app_key beside it",
+            'app_key = "~/keys/app.pem"',
+        ),
+        (
+            "[backlog]\napp_key = 'app.pem'\nsource = 'github'",
+            "f:2: [backlog] app_key needs app_id beside it",
+            'app_id = "12345"',
+        ),
+        (
+            "[backlog]\nsource = 'gitlab'\napp_id = '1'\napp_key = 'k'",
+            'f:3: [backlog] app_id = "1" means nothing with source = "gitlab"',
+            'source = "github"',
+        ),
+        ("backlog.app_id = 12345", 'must be the id of a GitHub App, as text: "12345", got 12345', ""),
+        ("backlog.assignee = 'ann'", 'f:1: [backlog] assignee = "ann": issues of source = "local" have', "labels"),
+        ("backlog = {source = 'file', assignee = 'ann'}", 'issues of source = "file" have no assignees', "take it out"),
+        (
+            "[backlog]\nsource = 'github'\n[report]\nissue = '12'\ncategory = 'General'",
+            "f:5: [report] category and issue are both set",
+            "take one of them out",
+        ),
+        (
+            "[backlog]\nsource = 'gitea'\n[report]\ncategory = 'General'",
+            'f:4: [report] category = "General": there are no discussions with source = "gitea"',
+            'issue = "12"',
+        ),
+        ("[report]\npost = true", "f:2: [report] post = true, and no place is named", 'write issue = "12"'),
+        (
+            "backlog.source = 'github'\nreport.post = true",
+            "f:2: [report] post = true, and no place is named",
+            'category = "General"',
+        ),
+        ("report.issue = 12", 'f:1: [report] issue must be the id of an issue, as text: "12", got 12', ""),
+    ],
+)
+def test_keys_that_cannot_hold_together_are_named_with_their_line(text: str, message: str, hint: str) -> None:
+    with pytest.raises(UserFault) as raised:
+        parse(text, path="f")
+    assert message in raised.value.message
+    assert hint in raised.value.hint
+
+
+def test_an_app_and_a_place_for_reports_are_read() -> None:
+    read = parse(
+        "[backlog]\nsource = 'github'\napp_id = '12345'\napp_key = '~/app.pem'\n[report]\npost = true\nissue = '#12'",
+        path="f",
+    )
+    assert (read.backlog.app_id, read.backlog.app_key) == ("12345", "~/app.pem")
+    assert read.report == ReportSettings(post=True, issue="#12")
 
 
 def test_every_key_of_the_three_tables_has_a_flag() -> None:

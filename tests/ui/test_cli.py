@@ -191,6 +191,15 @@ def test_init_tells_programs_in_json(repo: Path) -> None:
     assert (told["path"], told["backup"], told["agents"]) == (str(repo / "luminaguard.toml"), None, ["codex"])
 
 
+def test_init_names_the_forge_of_the_remote(repo: Path) -> None:
+    subprocess.run(["git", "-C", repo, "remote", "add", "origin", "git@github.com:ann/demo.git"], check=True)
+    shown = luminaguard("init", cwd=repo)
+    assert "issues  github (the remote origin is ann/demo at github.com)" in shown.stdout
+    assert 'source = "github"' in (repo / "luminaguard.toml").read_text()
+    told = json.loads(luminaguard("init", "--force", "--json", cwd=repo).stdout)
+    assert told["forge"] == {"source": "github", "why": "the remote origin is ann/demo at github.com"}
+
+
 def test_init_does_not_overwrite_unless_forced(repo: Path) -> None:
     (repo / "luminaguard.toml").write_text("mine")
     refused = luminaguard("init", cwd=repo)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from luminaguard.sandboxes.base import GATEWAY_URL
 
 Api = Literal["anthropic", "openai", "gemini"]
+FORGE_HOST = "github.localhost"
 NO_KEY = "none"
 """Programs refuse to start without any key."""
 
@@ -44,3 +45,25 @@ def proxy_env(key: str) -> Mapping[str, str]:
     names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
     # Never the gateway itself: a model call would go through the proxy to its own address.
     return {**dict.fromkeys(names, gateway), "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+
+
+def forge_env(key: str, *, token: str, repository: str) -> Mapping[str, str]:
+    """Give the variables by which `gh` and other programs find their repository's forge, over those of `proxy_env`.
+
+    `gh` speaks plain HTTP to one host alone, github.localhost, and finds it through the proxy. The token is not in
+    GITHUB_TOKEN, which is for github.com.
+    """
+    return {
+        "HTTP_PROXY": proxy_env(key)["HTTP_PROXY"],
+        # Go reads the upper case first, takes "localhost" for all names below it, and lets localhost itself out anyway.
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1,localhost",
+        "GH_HOST": FORGE_HOST,
+        "GH_TOKEN": token,
+        "GH_REPO": f"{FORGE_HOST}/{repository}",
+        "GH_NO_UPDATE_NOTIFIER": "1",
+        "GH_PROMPT_DISABLED": "1",
+        "GITHUB_API_URL": f"{GATEWAY_URL}/forge/api/v3",
+        "GITHUB_GRAPHQL_URL": f"{GATEWAY_URL}/forge/api/graphql",
+        "LUMINAGUARD_FORGE_TOKEN": token,
+    }

@@ -57,14 +57,14 @@ def launch_of(
         "model": (models.model if models else None) or "",
         "is_review": brief.is_review,
         "is_resumed": resume and not brief.is_review,
-        "env": {**(proxy_env(brief.key) if is_proxied else {}), **setup.env, **env},
+        "env": {**setup.env, **env},
         "files": dict(setup.files),
         **more,
     }
     folder = Mount(source=Path(inside.__file__).parent, at=INSIDE_AT)
     return Launch(
         argv=(str(interpreter()), "-I", "-S", str(INSIDE_AT), driver, *(str(mount.at) for mount in packages)),
-        env={"LUMINAGUARD_AGENT": json.dumps(task)},
+        env={"LUMINAGUARD_AGENT": json.dumps(task), **(proxy_env(brief.key) if is_proxied else {})},
         mounts=(*installation(), folder, *packages),
         needs_gateway=True,
         keeps_home=resume and not brief.is_review,

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from luminaguard.app.settings_tables import BacklogSource
-from luminaguard.forges.http_project import project_at
+from luminaguard.forges.http_project import Project, project_at
+from luminaguard.model.faults import Fault
 
 REMOTE = "origin"
 KNOWN_HOSTS: Mapping[str, BacklogSource] = MappingProxyType(
@@ -68,7 +69,7 @@ NO_FORGE = DetectedForge(source=BacklogSource.LOCAL, why=f"no remote {REMOTE} at
 
 def detect_forge_in(folder: Path) -> DetectedForge:
     """Find out where the issues of a repository may live; asks no server."""
-    project = project_at(folder, remote=REMOTE)
+    project = _project(folder)
     host = (urlsplit(project.web).hostname or "") if project else ""
     if project is None or not host:
         return NO_FORGE
@@ -77,6 +78,13 @@ def detect_forge_in(folder: Path) -> DetectedForge:
         return DetectedForge(source=source, why=there)
     marker = next((name for name in MARKERS if (folder / name).exists()), None)
     return NO_FORGE if marker is None else DetectedForge(source=MARKERS[marker], why=f"{there}, and there is {marker}")
+
+
+def _project(folder: Path) -> Project | None:
+    try:
+        return project_at(folder, remote=REMOTE)
+    except Fault:  # git is missing or hangs, which is the doctor's to tell
+        return None
 
 
 def _source_of(host: str) -> BacklogSource | None:

@@ -14,6 +14,7 @@ from luminaguard.app.planning import make_plan
 from luminaguard.app.project import Project, checks_of, main_branch, open_project
 from luminaguard.app.settings import Settings, load
 from luminaguard.app.walls import levels_in
+from luminaguard.forges.gathering import each
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
 from luminaguard.host.git import Git, Places, find_repository
@@ -143,7 +144,8 @@ class _Examined:
                     await stack.enter_async_context(project.reached.open())
                 except Fault as fault:
                     return [refused("forge", "reachable", fault)]
-            return [*await self._of_issues(project), *await self._of_forge(project)]
+            found = await each((self._of_issues, self._of_forge), lambda look: look(project))
+            return [check for checks in found for check in checks]
 
     async def _of_issues(self, project: Project) -> list[Check]:
         try:

@@ -1,12 +1,13 @@
 """What the doctor asks of a forge behind a network: who we are there, what we may do, what the target demands."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 
 from luminaguard.app.doctor_check import Check, asked, no, note, yes
 from luminaguard.app.project import Project, RemoteForge
 from luminaguard.app.settings_tables import BacklogSource, LandingBy
 from luminaguard.forges.base import Lacking, Permission, Rules
+from luminaguard.forges.gathering import each
 from luminaguard.model.faults import HostFault
 from luminaguard.reports.wording import counted
 
@@ -24,14 +25,18 @@ LEAST: Mapping[BacklogSource, str] = MappingProxyType(
 
 async def forge(project: Project) -> list[Check]:
     """Look at the forge, and at the remote that git speaks with; one that does not answer hides no other."""
-    found: list[Check] = []
+    asks: list[tuple[str, Callable[[], AsyncIterator[Check]]]] = []
     if (remote := project.reached) is not None:
-        found += await asked(GROUP, "reachable", lambda: _account(project, remote))
-        found += await asked(GROUP, "permissions", lambda: _permissions(project, remote))
-        found += await asked(GROUP, "branch protection", lambda: _protection(project, remote))
+        asks += [
+            ("reachable", lambda: _account(project, remote)),
+            ("permissions", lambda: _permissions(project, remote)),
+            ("branch protection", lambda: _protection(project, remote)),
+        ]
     if project.remote is not None:
-        found += await asked(GROUP, "git", lambda: _git(project))
-    return found
+        asks.append(("git", lambda: _git(project)))
+    # All at once: a forge that does not answer is waited for as long as each of them tries again.
+    found = await each(asks, lambda ask: asked(GROUP, *ask))
+    return [check for checks in found for check in checks]
 
 
 async def _account(project: Project, remote: RemoteForge) -> AsyncIterator[Check]:

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anyio import to_thread
+
 from luminaguard.agents.access import forge_env
 from luminaguard.agents.base import PROMPT_AT, Agent, Launch
 from luminaguard.app.door import Door
@@ -58,7 +60,8 @@ class LocalPlacement:
         mounts = (*launch.mounts, *home, Mount(source=prompt, at=PROMPT_AT))
         bare = await self.workspaces.create(_name(order), order.start, limits=self.limits, mounts=mounts)
         at_home = {"HOME": str(self.sandbox.seen_at(home[0]))} if home else {}
-        workspace = with_env(bare, {**self._env(order, launch, mounts[-1]), **self._forge_env(order), **at_home})
+        env = {**self._env(order, launch, mounts[-1]), **await self._forge_env(order), **at_home}
+        workspace = with_env(bare, env)
         walls = replace(workspace.walls, gateway=self._gateway(launch))
         number, ended = 0, LOST
         while ended.cause == "lost" and number < LOST_STARTS:
@@ -83,11 +86,11 @@ class LocalPlacement:
     def _key(self, order: Order, door: Door) -> str:
         return door.ledger.key_for(Pass(run=order.run, issue=order.brief.issue, attempt=order.brief.attempt))
 
-    def _forge_env(self, order: Order) -> Mapping[str, str]:
+    async def _forge_env(self, order: Order) -> Mapping[str, str]:
         if self.door is None or self.door.forge is None:
             return {}
         forge = self.door.forge
-        token = forge.token_kept(self._token_path(order), order.brief.issue)
+        token = await to_thread.run_sync(forge.token_kept, self._token_path(order), order.brief.issue)
         return forge_env(self._key(order, self.door), token=token, repository=forge.repository)
 
     def _token_path(self, order: Order) -> Path:

@@ -13,7 +13,7 @@ from luminaguard.app.detect import DetectedChecks, detect_checks
 from luminaguard.app.settings import load, with_flags
 from luminaguard.app.settings_tables import BacklogSource, ReportSettings, Settings
 from luminaguard.forges.all import format_of
-from luminaguard.forges.base import Checking, Commenting, Discussing, Forge, Merging, Permitting, Reviewing
+from luminaguard.forges.base import Checking, Commenting, Discussing, Forge, Merging, Permitting, ReportPlace, Reviewing
 from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
@@ -104,6 +104,7 @@ def open_project(repo: Path, *, backlog: Path | None = None, flags: Mapping[str,
             forge=forge,
             backlog=name,
             remote=remote,
+            talk=forge.talk,
         )
     remote = remote or "origin"
     reached = pkgutil.resolve_name(REACH)(settings, places.root, remote=remote)
@@ -127,12 +128,18 @@ REACH = "luminaguard.app.remote_forges:reached"
 """By name: it brings an HTTP client along, which most commands need not wait for."""
 
 
-def _forge(settings: Settings, places: Places, store: TrackerStore) -> tuple[Forge, str]:
-    tracker = LocalTracker(store)
+def _forge(settings: Settings, places: Places, store: TrackerStore) -> tuple[LocalTracker | FileBacklog, str]:
+    tracker = LocalTracker(store, report=report_place(settings))
     if settings.backlog.source is BacklogSource.LOCAL:
         return tracker, "local"
     path = places.root / settings.backlog.path
     return FileBacklog(path, source=format_of(path), root=places.root, tracker=tracker), f"file {settings.backlog.path}"
+
+
+def report_place(settings: Settings) -> ReportPlace:
+    """Give the place of reports that [report] names; an id may be written with a "#"."""
+    said = settings.report
+    return ReportPlace(issue=said.issue.removeprefix("#") if said.issue else None, category=said.category)
 
 
 def main_branch(git: Git) -> str:

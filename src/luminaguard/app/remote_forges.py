@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from luminaguard.app.project import RemoteForge
+from luminaguard.app.project import RemoteForge, report_place
 from luminaguard.app.settings_tables import BacklogSettings, BacklogSource, Settings
-from luminaguard.forges.base import Filters, ReportPlace
+from luminaguard.forges.base import Filters
 from luminaguard.forges.gitea import forge as gitea
 from luminaguard.forges.github.auth import AppKey, find_credentials
 from luminaguard.forges.github.forge import GitHub
@@ -53,7 +53,7 @@ def _github(settings: Settings, root: Path, remote: str) -> Reached:
     said = settings.backlog
     repository = _repository(said, root, remote)
     credentials = find_credentials(repository.host, app=_app(said, root)) if repository else None
-    forge = GitHub(repository, credentials, filters=_filters(said), report=_place(settings))
+    forge = GitHub(repository, credentials, filters=_filters(said), report=report_place(settings))
     _check(forge)
     assert repository is not None
     return Reached(
@@ -86,23 +86,19 @@ def _repository(said: BacklogSettings, root: Path, remote: str) -> Repository | 
 def _gitlab(settings: Settings, root: Path, remote: str) -> Reached:
     project = _project(settings.backlog, root, remote, usual="https://gitlab.com")
     filters = _filters(settings.backlog)
-    forge = gitlab.GitLab(project, gitlab.find_token(), filters=filters, report_issue=_place(settings).issue)
+    forge = gitlab.GitLab(project, gitlab.find_token(), filters=filters, report_issue=report_place(settings).issue)
     return _reached(forge, project, user="oauth2")
 
 
 def _gitea(settings: Settings, root: Path, remote: str) -> Reached:
     project = _project(settings.backlog, root, remote, usual=None)
     filters = _filters(settings.backlog)
-    forge = gitea.Gitea(project, gitea.find_token(), filters=filters, report_issue=_place(settings).issue)
+    forge = gitea.Gitea(project, gitea.find_token(), filters=filters, report_issue=report_place(settings).issue)
     return _reached(forge, project, user="luminaguard")
 
 
 def _filters(said: BacklogSettings) -> Filters:
     return Filters(labels=said.labels, milestone=said.milestone, assignee=said.assignee)
-
-
-def _place(settings: Settings) -> ReportPlace:
-    return ReportPlace(issue=settings.report.issue, category=settings.report.category)
 
 
 def _project(said: BacklogSettings, root: Path, remote: str, *, usual: str | None) -> Project | None:

@@ -1,5 +1,6 @@
 """The face before a project's forge: which tracker, which repository, which tokens."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -119,8 +120,12 @@ async def forge_beside(project: Project) -> AsyncIterator[ForgeDoor]:
         said=forge.site.said,
         named=forge.mirror.name if forge.mirror else _nothing,
     )
-    async with served_beside(face_without_git(forge.site, forge.tokens), unix_socket(path)):
-        yield door
+    try:
+        async with served_beside(face_without_git(forge.site, forge.tokens), unix_socket(path)):
+            yield door
+    finally:
+        with contextlib.suppress(OSError):  # one that is left is found again
+            path.parent.rmdir()
 
 
 def _nothing(_issue: IssueId) -> None:

@@ -109,6 +109,7 @@ async def work(
             watch.saw(planned)
             planned = await watch.until_new()
         if going_on is None and not planned.plan.issues:
+            wanted.noticed(_told(planned))
             await project.trunk.catch_up()
             return Worked(run=None, is_done=True)
         run = going_on or _new_run()
@@ -330,8 +331,12 @@ def _closing_edits(project: Project) -> ClosingEdits | None:
     return edits
 
 
+def _told(planned: Planned) -> list[str]:
+    return [f"#{it.issue}: {it.text}" if it.issue else it.text for it in planned.plan.notices]
+
+
 def _notices(planned: Planned, wired: Wired) -> list[str]:
-    said = [f"#{it.issue}: {it.text}" if it.issue else it.text for it in planned.plan.notices]
+    said = _told(planned)
     if not wired.policy.checks:
         said.append(f"no check judges what lands ({wired.checks_from}); set run = [...] under [checks]")
     return said

@@ -12,6 +12,8 @@ from anyio import to_thread
 
 from luminaguard.forges.base import BacklogFormat, Pull, PullDraft, SourceFile
 from luminaguard.forges.local import LocalTracker
+from luminaguard.forges.local_talk import LocalTalk
+from luminaguard.forges.talk import US
 from luminaguard.model.faults import Fault, UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Backlog, Issue
@@ -32,6 +34,11 @@ class FileBacklog:
         self._store = tracker.store
         self._read_at: dict[str, _Stamp | None] = {}
 
+    @property
+    def talk(self) -> LocalTalk:
+        """What is shown and said beside the issues; it is kept in the tracker."""
+        return self._tracker.talk_after(self._read_once)
+
     def missing(self) -> str | None:
         """Say why the backlog cannot be read, or None."""
         if not self._format.recognises(self.path):
@@ -44,8 +51,7 @@ class FileBacklog:
 
     async def issue(self, issue: IssueId) -> Issue:
         """Read one issue from the tracker; the file is read first where that was not yet done."""
-        if not self._read_at:
-            await self.backlog()
+        await to_thread.run_sync(self._read_once)
         return await self._tracker.issue(issue)
 
     async def close(self, issue: IssueId, *, comment: str) -> None:
@@ -54,8 +60,7 @@ class FileBacklog:
 
     async def open_pull(self, draft: PullDraft) -> Pull:
         """Return the branch's pull request, brought up to the draft."""
-        if not self._read_at:
-            await self.backlog()
+        await to_thread.run_sync(self._read_once)
         return await self._tracker.open_pull(draft)
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
@@ -95,6 +100,10 @@ class FileBacklog:
         files = [SourceFile(path=path, content=content) for path, content in contents if content is not None]
         return self._format.close(files, issue)
 
+    def _read_once(self) -> None:
+        if not self._read_at:
+            self._absorbed()
+
     def _absorbed(self) -> Backlog:
         stamps = {str(file): _stamp(file) for file in self._format.files(self.path)}
         read = self._format.read(self.path)
@@ -104,12 +113,11 @@ class FileBacklog:
 
     def _close(self, issue: IssueId, *, comment: str) -> None:
         """Take in what the landing itself changed in the issue's file, so that it does not open the issue again."""
-        if not self._read_at:
-            self._absorbed()
+        self._read_once()
         origin = self._store.show(issue).origin
         if origin is not None and _stamp(Path(origin.path)) != self._read_at.get(origin.path):
             self._absorbed_if_readable()
-        self._store.close(issue, comment=comment)
+        self._store.close(issue, comment=comment, who=US)
 
     def _absorbed_if_readable(self) -> None:
         try:

@@ -131,7 +131,16 @@ CREATE TABLE check_run (
 CREATE INDEX check_run_by_head ON check_run (head);
 """
 
-_STEPS = (_FIRST, _SECOND)
+_THIRD = """
+CREATE TABLE brought (           -- issues from elsewhere, each once
+    key TEXT PRIMARY KEY,        -- what it is a copy of
+    issue TEXT NOT NULL
+);
+CREATE INDEX issue_by_number ON issue (number);
+CREATE INDEX pull_by_branch ON pull (branch);
+"""
+
+_STEPS = (_FIRST, _SECOND, _THIRD)
 VERSION = len(_STEPS)
 """`PRAGMA user_version` of the tables: how many of the steps above were taken."""
 

@@ -93,13 +93,35 @@ class TrackerStore:
             made = IssueId(str(next_number(connection))) if id is None else _checked_id(id)
             _must_be_free(connection, made)
             issue = replace(Issue(id=made, title=_title(title)), **_checked(said))
-            position = connection.execute("SELECT coalesce(max(position), -1) + 1 FROM issue").fetchone()[0]
-            connection.execute(
-                "INSERT INTO issue (id, number, position, state, document) VALUES (?, ?, ?, ?, ?)",
-                (made, number_of(made), position, issue.state, document_of(issue)),
-            )
-            self.log(connection, "added", made, {"title": issue.title})
+            self._insert(connection, issue)
         return issue
+
+    def bring(self, issue: Issue, *, key: str) -> IssueId:
+        """Add an issue from elsewhere as an open one, under its own id where that is free; the same key adds it once.
+
+        What it waits for, and where it was, is left out: those are names of elsewhere.
+        """
+        with self._database.writing() as connection:
+            row = connection.execute("SELECT issue FROM brought WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                return IssueId(row["issue"])
+            own = issue_id(issue.id)
+            made = own if own is not None and _is_free(connection, own) else IssueId(str(next_number(connection)))
+            body = checked_text("body", issue.body)
+            came = replace(issue, id=made, title=_title(issue.title), body=body, state=IssueState.OPEN)
+            self._insert(connection, replace(came, needs=(), blocks=(), parent=None, origin=None, url=None))
+            connection.execute("INSERT INTO brought (key, issue) VALUES (?, ?)", (key, made))
+        return made
+
+    def add_need(self, issue: str, need: str) -> None:
+        """Say that an issue waits for another; a second time changes nothing."""
+        with self._database.writing() as connection:
+            before, wanted = _issue(connection, issue), _issue(connection, need).id
+            if wanted in before.needs:
+                return
+            after = replace(before, needs=(*before.needs, wanted))
+            connection.execute("UPDATE issue SET document = ? WHERE id = ?", (document_of(after), after.id))
+            self.log(connection, "edited", after.id, {"changes": {"needs": list(after.needs)}})
 
     def edit(self, issue: str, *, title: str | None = None, **changes: Unpack[Changes]) -> Issue:
         """Change what is said of an issue."""
@@ -157,10 +179,10 @@ class TrackerStore:
         with self._database.reading() as connection:
             return tuple(_pull(row) for row in connection.execute("SELECT * FROM pull ORDER BY number"))
 
-    def open_pull(self, draft: PullDraft) -> Pull:
+    def open_pull(self, draft: PullDraft, *, who: str | None = None) -> Pull:
         """Return the branch's pull request, brought up to the draft; create it only where the branch has none.
 
-        A merged one counts while the branch has not moved on.
+        A merged one counts while the branch has not moved on. `who` is the author of one that is created.
         """
         with self._database.writing() as connection:
             _issue(connection, draft.issue)
@@ -169,19 +191,16 @@ class TrackerStore:
             if row is not None and row["merged"] is not None:
                 return _pull(row)
             number = next_number(connection) if row is None else int(row["number"])
-            self._write_pull(connection, number, draft, row)
+            self._write_pull(connection, number, draft, row, who=who or self._who)
             return _pull(connection.execute("SELECT * FROM pull WHERE number = ?", (number,)).fetchone())
 
-    def mark_merged(self, pull: str, *, commit: Oid) -> None:
+    def mark_merged(self, pull: str, *, commit: Oid, who: str | None = None) -> None:
         """Record what the pull request landed as; a second time changes nothing."""
         with self._database.writing() as connection:
-            number = number_of(pull.removeprefix("#"))
-            row = connection.execute("SELECT * FROM pull WHERE number = ?", (number,)).fetchone()
-            if row is None:
-                raise UserFault(f"there is no pull request {pull!r} in {self.path}", hint="check its number")
+            row = pull_row(connection, pull)
             if row["merged"] is None:
-                connection.execute("UPDATE pull SET merged = ? WHERE number = ?", (commit, number))
-                self.log(connection, "merged", f"pull:{number}", {"commit": commit})
+                connection.execute("UPDATE pull SET merged = ? WHERE number = ?", (commit, row["number"]))
+                self.log(connection, "merged", f"pull:{row['number']}", {"commit": commit}, who=who)
 
     def absorb(self, backlog: Backlog, *, source: str) -> tuple[Notice, ...]:
         """Bring the issues of a file in; returns what a person might not expect."""
@@ -203,6 +222,14 @@ class TrackerStore:
             self.log(connection, what, found.id, {"comment": comment, "reason": reason}, who=who)
         return replace(found, state=state)
 
+    def _insert(self, connection: sqlite3.Connection, issue: Issue) -> None:
+        position = connection.execute("SELECT coalesce(max(position), -1) + 1 FROM issue").fetchone()[0]
+        connection.execute(
+            "INSERT INTO issue (id, number, position, state, document) VALUES (?, ?, ?, ?, ?)",
+            (issue.id, number_of(issue.id), position, issue.state, document_of(issue)),
+        )
+        self.log(connection, "added", issue.id, {"title": issue.title})
+
     def _comment(self, connection: sqlite3.Connection, issue: str, text: str, *, author: str | None) -> None:
         connection.execute(
             "INSERT INTO comment (subject, time, author, text) VALUES (?, ?, ?, ?)",
@@ -210,7 +237,7 @@ class TrackerStore:
         )
 
     def _write_pull(
-        self, connection: sqlite3.Connection, number: int, draft: PullDraft, row: sqlite3.Row | None
+        self, connection: sqlite3.Connection, number: int, draft: PullDraft, row: sqlite3.Row | None, *, who: str
     ) -> None:
         said = ("branch", "head", "target", "issue", "title", "body", "is_draft")
         before: list[str] = [] if row is None else json.loads(row["labels"])
@@ -223,10 +250,10 @@ class TrackerStore:
             " VALUES (:number, :branch, :head, :target, :issue, :title, :body, :is_draft, :labels, :author)"
             " ON CONFLICT (number) DO UPDATE SET head = :head, target = :target, issue = :issue, title = :title,"
             " body = :body, is_draft = :is_draft, labels = :labels, is_closed = :is_closed",
-            {"number": number, "author": self._who, **wanted},
+            {"number": number, "author": who, **wanted},
         )
         what = "opened" if row is None else "updated"
-        self.log(connection, what, f"pull:{number}", {"branch": draft.branch, "head": draft.head})
+        self.log(connection, what, f"pull:{number}", {"branch": draft.branch, "head": draft.head}, who=who)
 
     def log(
         self,
@@ -248,6 +275,20 @@ def next_number(connection: sqlite3.Connection) -> int:
     """Give the next free number: issues and pull requests share one sequence, as on GitHub."""
     query = "SELECT max((SELECT coalesce(max(number), 0) FROM issue), (SELECT coalesce(max(number), 0) FROM pull))"
     return int(connection.execute(query).fetchone()[0]) + 1
+
+
+def pull_row(connection: sqlite3.Connection, pull: str) -> sqlite3.Row:
+    """Read the row of a pull request by what a person types; a UserFault where there is none."""
+    number = number_of(pull.removeprefix("#"))
+    row: sqlite3.Row | None = connection.execute("SELECT * FROM pull WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise UserFault(f"there is no pull request {pull!r} in the tracker", hint="check its number")
+    return row
+
+
+def _is_free(connection: sqlite3.Connection, issue: IssueId) -> bool:
+    query = "SELECT 1 FROM issue WHERE id = ?1 UNION ALL SELECT 1 FROM pull WHERE number = ?2"
+    return connection.execute(query, (issue, number_of(issue))).fetchone() is None
 
 
 def _must_be_free(connection: sqlite3.Connection, issue: IssueId) -> None:

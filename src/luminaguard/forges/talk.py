@@ -3,16 +3,18 @@
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from luminaguard.forges.fields import one_line
-from luminaguard.forges.store import Comment, TrackerStore, checked_text, next_number
+from luminaguard.forges.store import Comment, TrackerStore, checked_text, next_number, pull_row
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Json, Oid
 
 ReviewState = Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED"]
 GREY = "ededed"
+US = "luminaguard[bot]"
+"""Who we are in the tracker: a bot, so that the repository's owner may approve what we open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,31 +100,37 @@ class Talk:
     def say(self, subject: str, text: str, *, author: str) -> Comment:
         """Add a comment."""
         with self._database.writing() as connection:
-            now = self._store.now()
-            made = connection.execute(
-                "INSERT INTO comment (subject, time, author, text) VALUES (?, ?, ?, ?)",
-                (subject, now, author, checked_text("comment", text)),
-            )
-            self._store.log(connection, "commented", subject, {"text": text}, who=author)
-            return Comment(seq=made.lastrowid or 0, subject=subject, author=author, text=text, time=now)
+            return self._say(connection, subject, text, author)
+
+    def say_once(self, subject: str, text: str, *, mark: str, author: str) -> Comment:
+        """Add a comment that holds a mark, unless its author has one with that mark there; that one stays as it is."""
+        with self._database.writing() as connection:
+            found = _marked(connection, subject, mark, author)
+            return self._say(connection, subject, text, author) if found is None else found
+
+    def show(self, subject: str, text: str, *, mark: str, author: str) -> Comment:
+        """Let the author's one comment with a mark say this; the text holds the mark."""
+        with self._database.writing() as connection:
+            found = _marked(connection, subject, mark, author)
+            if found is None:
+                return self._say(connection, subject, text, author)
+            return found if found.text == text else self._reword(connection, found, text, author)
 
     def reword(self, comment: Comment, text: str, *, who: str) -> Comment:
         """Change a comment's text; what it said before stays in the events."""
         with self._database.writing() as connection:
-            now = self._store.now()
-            words = (checked_text("comment", text), now, comment.seq)
-            connection.execute("UPDATE comment SET text = ?, edited = ? WHERE seq = ?", words)
-            said: dict[str, Json] = {"comment": comment.seq, "text": text}
-            self._store.log(connection, "comment edited", comment.subject, said, who=who)
-        return Comment(
-            seq=comment.seq, subject=comment.subject, author=comment.author, text=text, time=comment.time, edited=now
-        )
+            return self._reword(connection, comment, text, who)
 
     def unsay(self, comment: Comment, *, who: str) -> None:
         """Take a comment away; what it said stays in the events."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM comment WHERE seq = ?", (comment.seq,))
             self._store.log(connection, "comment deleted", comment.subject, {"comment": comment.seq}, who=who)
+
+    def number_of(self, pull: str) -> int:
+        """Give the number of a pull request by what a person types; a UserFault where there is none."""
+        with self._database.reading() as connection:
+            return int(pull_row(connection, pull)["number"])
 
     def open_pull(self, form: PullForm) -> int:
         """Open a pull request and return its number.
@@ -154,7 +162,7 @@ class Talk:
         if "body" in new:
             new["body"] = checked_text("body", str(new["body"]))
         with self._database.writing() as connection:
-            before = _row(connection, number)
+            before = pull_row(connection, str(number))
             if all(before[key] == value for key, value in new.items()):
                 return
             settings = ", ".join(f"{key} = :{key}" for key in new)
@@ -164,7 +172,7 @@ class Talk:
     def turn_pull(self, number: int, *, is_closed: bool, who: str) -> None:
         """Close a pull request without a merge, or open it again; a second time changes nothing."""
         with self._database.writing() as connection:
-            before = _row(connection, number)
+            before = pull_row(connection, str(number))
             if before["merged"] is not None or bool(before["is_closed"]) is is_closed:
                 return
             taken = "SELECT 1 FROM pull WHERE branch = ? AND merged IS NULL AND is_closed = 0"
@@ -176,7 +184,7 @@ class Talk:
     def intend(self, number: int, *, commit: Oid) -> None:
         """Write down that a pull request is about to land as a commit."""
         with self._database.writing() as connection:
-            _row(connection, number)
+            pull_row(connection, str(number))
             self._store.log(connection, "merging", f"pull:{number}", {"commit": commit})
 
     def review(
@@ -184,17 +192,19 @@ class Talk:
     ) -> Review:
         """Add a review with its remarks on lines."""
         with self._database.writing() as connection:
-            made = connection.execute(
-                "INSERT INTO review (pull, time, author, state, text, head) VALUES (?, ?, ?, ?, ?, ?)",
-                (pull, self._store.now(), author, state, checked_text("review", text), head),
-            ).lastrowid
-            connection.executemany(
-                "INSERT INTO line_comment (review, path, line, side, text, answers) VALUES (?, ?, ?, ?, ?, ?)",
-                [(made, it.path, it.line, it.side, checked_text("comment", it.text), it.answers) for it in remarks],
-            )
-            self._store.log(connection, "reviewed", f"pull:{pull}", {"state": state, "head": head}, who=author)
+            made = self._insert_review(connection, pull, author=author, state=state, text=text, head=head)
+            self._insert_remarks(connection, made, remarks)
             row = connection.execute("SELECT * FROM review WHERE seq = ?", (made,)).fetchone()
             return _review(connection, row)
+
+    def review_once(self, pull: str, *, author: str, text: str, head: Oid, remarks: Sequence[Remark] = ()) -> None:
+        """Add a review that only comments, with its remarks on lines, unless its author has one of this head there."""
+        with self._database.writing() as connection:
+            number = pull_row(connection, pull)["number"]
+            there = "SELECT 1 FROM review WHERE pull = ? AND author = ? AND head = ?"
+            if connection.execute(there, (number, author, head)).fetchone() is None:
+                made = self._insert_review(connection, number, author=author, state="COMMENTED", text=text, head=head)
+                self._insert_remarks(connection, made, remarks)
 
     def reviews(self, pull: int) -> tuple[Review, ...]:
         """Read the reviews of a pull request, oldest first."""
@@ -222,6 +232,39 @@ class Talk:
             )
             self._store.log(connection, "label described", f"label:{name}", {"colour": label.colour}, who=who)
 
+    def _say(self, connection: sqlite3.Connection, subject: str, text: str, author: str) -> Comment:
+        now = self._store.now()
+        made = connection.execute(
+            "INSERT INTO comment (subject, time, author, text) VALUES (?, ?, ?, ?)",
+            (subject, now, author, checked_text("comment", text)),
+        )
+        self._store.log(connection, "commented", subject, {"text": text}, who=author)
+        return Comment(seq=made.lastrowid or 0, subject=subject, author=author, text=text, time=now)
+
+    def _reword(self, connection: sqlite3.Connection, comment: Comment, text: str, who: str) -> Comment:
+        now = self._store.now()
+        words = (checked_text("comment", text), now, comment.seq)
+        connection.execute("UPDATE comment SET text = ?, edited = ? WHERE seq = ?", words)
+        said: dict[str, Json] = {"comment": comment.seq, "text": text}
+        self._store.log(connection, "comment edited", comment.subject, said, who=who)
+        return replace(comment, text=text, edited=now)
+
+    def _insert_review(
+        self, connection: sqlite3.Connection, pull: int, *, author: str, state: ReviewState, text: str, head: Oid
+    ) -> int:
+        made = connection.execute(
+            "INSERT INTO review (pull, time, author, state, text, head) VALUES (?, ?, ?, ?, ?, ?)",
+            (pull, self._store.now(), author, state, checked_text("review", text), head),
+        ).lastrowid
+        self._store.log(connection, "reviewed", f"pull:{pull}", {"state": state, "head": head}, who=author)
+        return made or 0
+
+    def _insert_remarks(self, connection: sqlite3.Connection, review: int, remarks: Sequence[Remark]) -> None:
+        connection.executemany(
+            "INSERT INTO line_comment (review, path, line, side, text, answers) VALUES (?, ?, ?, ?, ?, ?)",
+            [(review, it.path, it.line, it.side, checked_text("comment", it.text), it.answers) for it in remarks],
+        )
+
 
 def title_of(text: str) -> str:
     """Give a title as one line; an empty one is a UserFault."""
@@ -231,11 +274,11 @@ def title_of(text: str) -> str:
     return title
 
 
-def _row(connection: sqlite3.Connection, number: int) -> sqlite3.Row:
-    row: sqlite3.Row | None = connection.execute("SELECT * FROM pull WHERE number = ?", (number,)).fetchone()
-    if row is None:
-        raise UserFault(f"there is no pull request {number}", hint="check its number")
-    return row
+def _marked(connection: sqlite3.Connection, subject: str, mark: str, author: str) -> Comment | None:
+    """Find an author's first comment that holds a mark."""
+    query = "SELECT * FROM comment WHERE subject = ? AND author = ? AND instr(text, ?) ORDER BY seq"
+    row = connection.execute(query, (subject, author, mark)).fetchone()
+    return None if row is None else Comment(**dict(row))
 
 
 def _review(connection: sqlite3.Connection, row: sqlite3.Row) -> Review:

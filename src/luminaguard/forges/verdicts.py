@@ -55,17 +55,17 @@ class Verdicts:
     ) -> Status:
         """Add a status."""
         with self._database.writing() as connection:
-            now = self._store.now()
-            words = checked_text("context", context), checked_text("description", description or "")
-            made = connection.execute(
-                "INSERT INTO status (head, context, state, description, url, time, author)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (head, words[0], state, description, url, now, author),
-            ).lastrowid
-            said: dict[str, Json] = {"context": context, "state": state}
-            self._store.log(connection, "status", f"commit:{head}", said, who=author)
-            row = connection.execute("SELECT * FROM status WHERE seq = ?", (made,)).fetchone()
-            return Status(**dict(row))
+            said = {"context": context, "state": state, "description": description, "url": url, "author": author}
+            return self._add(connection, head, said)
+
+    def settle(self, head: Oid, *, context: str, state: StatusState, author: str, description: str) -> None:
+        """Add a status, unless the one that stands says the same already."""
+        said = {"context": context, "state": state, "description": description, "author": author}
+        with self._database.writing() as connection:
+            standing = "SELECT * FROM status WHERE head = ? AND context = ? ORDER BY seq DESC LIMIT 1"
+            row = connection.execute(standing, (head, context)).fetchone()
+            if row is None or any(row[key] != value for key, value in said.items()):
+                self._add(connection, head, {**said, "url": None})
 
     def statuses(self, head: Oid) -> tuple[Status, ...]:
         """Read all statuses of a commit, newest first."""
@@ -109,6 +109,18 @@ class Verdicts:
             rows = connection.execute("SELECT * FROM check_run WHERE head = ? ORDER BY seq", (head,))
             found = [_check_run(row) for row in rows]
         return tuple(found if every else {run.name: run for run in found}.values())
+
+    def _add(self, connection: sqlite3.Connection, head: Oid, said: Mapping[str, str | None]) -> Status:
+        for name in ("context", "description"):
+            checked_text(name, said[name] or "")
+        made = connection.execute(
+            "INSERT INTO status (head, context, state, description, url, time, author)"
+            " VALUES (:head, :context, :state, :description, :url, :time, :author)",
+            {**said, "head": head, "time": self._store.now()},
+        ).lastrowid
+        event: dict[str, Json] = {"context": said["context"], "state": said["state"]}
+        self._store.log(connection, "status", f"commit:{head}", event, who=said["author"])
+        return Status(**dict(connection.execute("SELECT * FROM status WHERE seq = ?", (made,)).fetchone()))
 
 
 def _written(said: Mapping[str, Json]) -> str:

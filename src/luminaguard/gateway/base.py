@@ -56,7 +56,7 @@ class GatewayConfig:
     """All that a gateway needs to know.
 
     `hosts` are those that it lets through besides: "pypi.org", "example.org:8443", "*.example.org", or presets;
-    `transcripts` is a folder to record calls in, keys removed.
+    `transcripts` is a folder to record calls in, keys removed; `forge` is the socket of the repository's own forge.
     """
 
     socket: Path
@@ -65,6 +65,7 @@ class GatewayConfig:
     hosts: tuple[str, ...] = ()
     prices: Mapping[str, Price] = field(default_factory=dict)
     transcripts: Path | None = None
+    forge: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ def to_json(config: GatewayConfig) -> bytes:
         "hosts": list(config.hosts),
         "prices": {model: asdict(price) for model, price in config.prices.items()},
         "transcripts": None if config.transcripts is None else str(config.transcripts),
+        "forge": None if config.forge is None else str(config.forge),
     }
     return json.dumps(said).encode() + b"\n"
 
@@ -30,4 +31,5 @@ def from_json(line: bytes) -> GatewayConfig:
         hosts=tuple(said["hosts"]),
         prices={model: Price(**price) for model, price in said["prices"].items()},
         transcripts=None if said["transcripts"] is None else Path(said["transcripts"]),
+        forge=None if said["forge"] is None else Path(said["forge"]),
     )

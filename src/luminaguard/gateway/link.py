@@ -9,6 +9,7 @@ import math
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import cast
 
 import anyio
@@ -199,6 +200,16 @@ async def connected(host: str, port: int) -> Link:
         OSError: that cannot be done.
     """
     _, link = await asyncio.get_running_loop().create_connection(Link, host, port, happy_eyeballs_delay=0.25)
+    return link
+
+
+async def connected_to(socket: Path) -> Link:
+    """Connect to a Unix socket.
+
+    Raises:
+        OSError: that cannot be done.
+    """
+    _, link = await asyncio.get_running_loop().create_unix_connection(Link, str(socket))
     return link
 
 

@@ -116,11 +116,11 @@ def _open_pid(pid: int) -> int | None:
         return None
 
 
-def socket_path_for(state: Path) -> Path:
-    """Give a short path for the gateway's socket of a state folder, in a private folder that is made.
+def socket_path_for(state: Path, *, name: str = "gateway") -> Path:
+    """Give a short path for a socket of a state folder, in a private folder of its own that is made.
 
     The path of a socket may be some 100 bytes long; state folders may lie deeper. The folder holds nothing else, so
-    that it can be shown inside a sandbox: there a socket that is made anew is found again.
+    that the gateway's can be shown inside a sandbox: there a socket that is made anew is found again.
 
     Raises:
         HostFault: the folder is not ours alone.
@@ -130,10 +130,11 @@ def socket_path_for(state: Path) -> Path:
     # What `su` or a container leaves in the variable may be somebody else's folder, or none.
     if runtime.is_dir() and runtime.stat().st_uid == os.getuid():
         home = runtime / "luminaguard"
-    name = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:16]
-    for folder in (home, home / name):
+    whose = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:16]
+    place = home / (whose if name == "gateway" else f"{whose}-{name}")
+    for folder in (home, place):
         _make_private(folder)
-    return home / name / "gateway.sock"
+    return place / f"{name}.sock"
 
 
 def _make_private(folder: Path) -> None:

@@ -29,6 +29,7 @@ from luminaguard.gateway.book import Book
 from luminaguard.gateway.configuration import from_json
 from luminaguard.gateway.conversation import Conversation, GoneError, RefusedError, Request, Room
 from luminaguard.gateway.counting import prices_with
+from luminaguard.gateway.forge_road import ForgeRoad, is_for_forge
 from luminaguard.gateway.forward import Forwarder, RefusalError
 from luminaguard.gateway.inside import PREFIX, Inside
 from luminaguard.gateway.keys import spellings, without_keys
@@ -59,6 +60,7 @@ class Server:
         self._models = Forwarder(config.providers, book=book, accounts=accounts, transcripts=transcripts)
         self._tunnels = Tunnels(config.hosts, book)
         self._inside = Inside(book)
+        self._forge = ForgeRoad(config.forge, book) if config.forge else None
         self._room = Room()
         self._waiting: set[anyio.CancelScope] = set()
         self.connections = 0
@@ -138,6 +140,8 @@ class Server:
             self.last_busy = time.monotonic()
 
     async def _serve(self, talk: Conversation, request: Request) -> None:
+        if self._forge is not None and is_for_forge(request):
+            return await self._forge.serve(talk, request)
         if request.method == "CONNECT" or not request.target.startswith("/"):
             return await self._tunnels.serve(talk, request)
         if request.path.startswith(PREFIX):

@@ -52,11 +52,9 @@ class Tunnels:
 
     async def serve(self, talk: Conversation, request: Request) -> None:
         """Serve a CONNECT, or a request whose target is a whole address."""
-        holder = self._holder(request)
+        holder = proxy_holder(request, self._book)
         if holder is None:
-            words = error_body(None, 407, "the proxy wants the key that you were given, as user or password")
-            await talk.body() if request.method != "CONNECT" else None
-            return await talk.answer(407, [JSON, ASK_KEY], words)
+            return await refuse_without_key(talk, request)
         try:
             name, port = _destination(request)
             far = await self._connected(name, port)
@@ -72,15 +70,6 @@ class Tunnels:
             else:
                 await _ask(talk, request, far)
         raise GoneError  # the connection is used up
-
-    def _holder(self, request: Request) -> Holder | None:
-        scheme, _, said = (request.header(b"proxy-authorization") or "").partition(" ")
-        words = [said.strip()]
-        if scheme.lower() == "basic":
-            with contextlib.suppress(binascii.Error, ValueError):
-                words = base64.b64decode(said.strip()).decode("latin-1").split(":", 1)
-        key = next((word for word in words if word.startswith(KEY_PREFIX)), None)
-        return self._book.holder_of(key) if key else None
 
     async def _connected(self, name: str, port: int) -> Link:
         """Connect to an address that was checked; by it, not by the name, which may mean another one by then."""
@@ -98,6 +87,24 @@ class Tunnels:
             with contextlib.suppress(OSError), anyio.move_on_after(CONNECT_S):
                 return await connected(address, port)
         raise NotAllowedError(502, f"{name}:{port} cannot be reached")
+
+
+def proxy_holder(request: Request, book: Book) -> Holder | None:
+    """Find who asks the proxy; None for nobody that we know."""
+    scheme, _, said = (request.header(b"proxy-authorization") or "").partition(" ")
+    words = [said.strip()]
+    if scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error, ValueError):
+            words = base64.b64decode(said.strip()).decode("latin-1").split(":", 1)
+    key = next((word for word in words if word.startswith(KEY_PREFIX)), None)
+    return book.holder_of(key) if key else None
+
+
+async def refuse_without_key(talk: Conversation, request: Request) -> None:
+    """Say that the proxy wants a key."""
+    words = error_body(None, 407, "the proxy wants the key that you were given, as user or password")
+    await talk.body() if request.method != "CONNECT" else None
+    await talk.answer(407, [JSON, ASK_KEY], words)
 
 
 async def _addresses(name: str, port: int) -> list[str]:

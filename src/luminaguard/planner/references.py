@@ -74,7 +74,7 @@ _WORDS = re.compile(
 _NAME = re.compile(
     r"""(?:
       https?://[^\s/]+/(?P<url_repo>[\w.-]+(?:/[\w.-]+)+?)/(?:-/)?(?:issues|pull)/(?P<url_number>\d+)[^\s),\]]*
-    | (?P<repo>[\w.-]+/[\w.-]+)\#(?P<number>\d+)
+    | (?P<repo>[\w.-]+(?:/[\w.-]+)+)\#(?P<number>\d+)
     | \#(?P<hash>\d+(?:\.\d+)*)\b
     | \#?(?P<own>\w(?:[\w-]|\.(?=\w))*)
     )""",

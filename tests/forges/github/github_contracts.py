@@ -34,7 +34,7 @@ SHA512 = {
 EDITION = "2"
 
 MYWORLD = Path(__file__).parents[3] / "requirements/contracts.txt"
-MYWORLD_EDITION = "0.2.1"
+MYWORLD_EDITION = "1"
 
 _REPO = r"^/repos/\{owner\}/\{repo\}"
 KEPT = (

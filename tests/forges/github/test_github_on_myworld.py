@@ -71,7 +71,6 @@ def driver(world: httpx.Client) -> GitHub:
 
 def commit_on(world: httpx.Client, branch: str) -> Oid:
     """Make a branch with a commit, as a push would."""
-    print(world.get(f"repos/{FULL}/git/ref/heads/main").text, world.get(f"repos/{FULL}").text)
     base = world.get(f"repos/{FULL}/git/ref/heads/main").json()["object"]["sha"]
     world.post(f"repos/{FULL}/git/refs", json={"ref": f"refs/heads/{branch}", "sha": base}).raise_for_status()
     content = base64.b64encode(b"new\n").decode()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gitlab_contract import judge
 from lab_server import Body, Contract, LabServer, keys
 
 P = "/projects/group%2Fsub%2Fproject"
@@ -18,9 +19,7 @@ CONTRACT: Contract = {
     "GET /personal_access_tokens/self": keys(),
     f"GET {P}": keys(),
     f"GET {P}/members/all": keys(*PAGES),
-    f"GET {P}/issues": keys(
-        *PAGES, "scope", "state", "labels", "milestone", "assignee_username", "order_by", "sort", "iids[]"
-    ),
+    f"GET {P}/issues": keys(*PAGES, "scope", "state", "labels", "milestone", "assignee_username", "order_by", "sort"),
     f"POST {P}/issues": keys("title", "description", "labels"),
     f"GET {P}/issues/{{iid}}": keys(),
     f"PUT {P}/issues/{{iid}}": keys("state_event", "description", "title", "add_labels"),
@@ -67,8 +66,10 @@ class GitLabServer(LabServer):
     have carried out.
     """
 
+    hidden = frozenset({"of", "kind", "assigned"})
+
     def __init__(self, *, has_blocking_links: bool = True) -> None:
-        super().__init__(CONTRACT, "/api/v4", self._handlers())
+        super().__init__(CONTRACT, "/api/v4", self._handlers(), judges=(judge(),))
         self.auth = "Bearer secret"
         self.me = "robot"
         self.has_blocking_links = has_blocking_links

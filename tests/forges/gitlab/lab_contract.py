@@ -6,7 +6,7 @@ business.
 """
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from openapi_core import Config, OpenAPI
@@ -44,53 +44,64 @@ class _Answered:
 
 
 class LabJudge:
-    """Judges by one description. The same exchange is judged once: tests under faults make it a thousand times."""
+    """Judges by one description; of what is not in it nothing is said, unless it is whole.
 
-    def __init__(self, description: Said) -> None:
-        said = {**description, "servers": [{"url": HOST}]}
-        self._described = OpenAPI.from_dict(said, config=Config(spec_validator_cls=None))
+    The same exchange is judged once: tests under faults make it a thousand times.
+    """
+
+    def __init__(self, description: Said, *, is_whole: bool = True) -> None:
+        self._is_whole = is_whole
+        self._description = description
         # "/pulls/pinned" before "/pulls/{index}": the fewer holes, the nearer.
         self._paths = [
-            (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), operations)
-            for path, operations in sorted(description["paths"].items(), key=lambda one: one[0].count("{"))
+            (re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path)
+            for path in sorted(description["paths"], key=lambda path: path.count("{"))
         ]
+        self._described = cache(self._description_of)
         self.asked = lru_cache(maxsize=4096)(self._asked)
         self.answered = lru_cache(maxsize=4096)(self._answered)
 
     def _asked(self, method: str, path: str, query: tuple[tuple[str, str], ...], content: bytes) -> tuple[str, ...]:
         """Tell what is wrong with a request; the path as it is sent, in its escapes."""
-        operation = self._operation(method, path)
+        template, operation = self._found(method, path)
         if operation is None:
-            return (f"{method} {path} is not described",)
+            return (f"{method} {path} is not described",) if self._is_whole else ()
         known = {one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"}
         strange = tuple(f"{method} {path} has no parameter {name}" for name, _ in query if name not in known)
         try:
-            self._described.validate_request(_Asked(method, path, query, content))
+            self._described(template).validate_request(_Asked(method, path, query, content))
         except OpenAPIError as exc:
             return (*strange, f"{method} {path} {content.decode()}: {_why(exc)}")
         return strange
 
     def _answered(self, method: str, path: str, status: int, content: bytes) -> tuple[str, ...]:
         """Tell what is wrong with the answer to a request that is described."""
-        operation = self._operation(method, path)
+        template, operation = self._found(method, path)
         if operation is None or status >= 500 or status in (401, 403, 429):
             return ()
-        if str(status) not in operation["responses"]:
+        said = operation["responses"].get(str(status), operation["responses"].get("default"))
+        if said is None:
             return (f"{method} {path} does not answer {status}",)
-        if "content" not in operation["responses"][str(status)]:
+        if "content" not in said:
             return ()
         try:
-            self._described.validate_response(_Asked(method, path, (), b""), _Answered(status, content))
+            self._described(template).validate_response(_Asked(method, path, (), b""), _Answered(status, content))
         except OpenAPIError as exc:
             return (f"{status} of {method} {path}: {_why(exc)}",)
         return ()
 
-    def _operation(self, method: str, path: str) -> Said | None:
-        for form, operations in self._paths:
+    def _found(self, method: str, path: str) -> tuple[str, Said | None]:
+        for form, template in self._paths:
+            operations = self._description["paths"][template]
             if form.fullmatch(path) and method.lower() in operations:
-                found: Said = operations[method.lower()]
-                return found
-        return None
+                return template, operations[method.lower()]
+        return "", None
+
+    def _description_of(self, template: str) -> OpenAPI:
+        """Describe one path alone: openapi-core looks through all that it has, for each request."""
+        paths = {template: self._description["paths"][template]}
+        said = {**self._description, "paths": paths, "servers": [{"url": HOST}]}
+        return OpenAPI.from_dict(said, config=Config(spec_validator_cls=None))
 
 
 def _why(exc: Exception) -> str:

@@ -89,18 +89,29 @@ ENDPOINTS: tuple[tuple[str, str, Endpoint], ...] = (
 def face(site: Site, tokens: Tokens, *, folder: Path) -> Starlette:
     """Make the application. `folder` takes the rules that git asks before a push is taken."""
     write_rules(folder / "hooks")
+    git = SmartHttp(site=site, tokens=tokens, hooks=folder / "hooks")
+    fetched = Route("/{owner}/{repo}/info/refs", git, methods=["GET"])
+    services = ("git-upload-pack", "git-receive-pack")
+    served_too = (Route(f"/{{owner}}/{{repo}}/{service}", git, methods=["POST"]) for service in services)
+    return _application([*_routes(site, tokens), fetched, *served_too])
+
+
+def face_without_git(site: Site, tokens: Tokens) -> Starlette:
+    """Make the application for programs that have a repository of their own."""
+    return _application(_routes(site, tokens))
+
+
+def _routes(site: Site, tokens: Tokens) -> list[BaseRoute]:
     routes: list[BaseRoute] = []
     for prefix in ("", "/api/v3"):  # as on github.com, and as on GitHub Enterprise
         for method, path, endpoint in ENDPOINTS:
             routes.append(Route(prefix + path, served(endpoint, site, tokens), methods=[method]))
     graphql = served(execute.endpoint, site, tokens)
     routes += [Route(path, graphql, methods=["POST"]) for path in ("/graphql", "/api/graphql")]
-    git = SmartHttp(site=site, tokens=tokens, hooks=folder / "hooks")
-    routes.append(Route("/{owner}/{repo}/info/refs", git, methods=["GET"]))
-    routes += [
-        Route(f"/{{owner}}/{{repo}}/{service}", git, methods=["POST"])
-        for service in ("git-upload-pack", "git-receive-pack")
-    ]
+    return routes
+
+
+def _application(routes: list[BaseRoute]) -> Starlette:
     return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
 
 

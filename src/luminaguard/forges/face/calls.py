@@ -1,8 +1,9 @@
 """One request as an endpoint sees it: who asks, what for, with which words. Endpoints are functions in a thread."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
@@ -51,7 +52,7 @@ class Call:
 
     def view(self) -> View:
         """Look at the site as it is now."""
-        return View(site=self.site, urls=self.urls, snapshot=self.site.snapshots.now())
+        return View(site=self.site, urls=self.urls, snapshot=self.site.now())
 
     def must_be_full(self) -> None:
         """Refuse whoever may not change things."""
@@ -131,7 +132,7 @@ def served(endpoint: Endpoint, site: Site, tokens: Tokens) -> Callable[[Request]
     async def serve(request: Request) -> Response:
         try:
             call = await _call(request, site, tokens)
-            return response_of(request, await to_thread.run_sync(endpoint, call, limiter=_limiter()))
+            return await to_thread.run_sync(lambda: response_of(request, endpoint(call)), limiter=_limiter())
         except RefusalError as refusal:
             return refused(refusal)
         except Fault as fault:
@@ -159,7 +160,7 @@ async def _call(request: Request, site: Site, tokens: Tokens) -> Call:
     prefix = "/api/v3" if request.url.path.startswith("/api/v3") else ""
     return Call(
         site=site,
-        holder=holder,
+        holder=_here(holder, site),
         urls=urls,
         path=request.url.path.removeprefix(prefix),
         accept=request.headers.get("accept", ""),
@@ -169,13 +170,23 @@ async def _call(request: Request, site: Site, tokens: Tokens) -> Call:
     )
 
 
+def _here(holder: Holder, site: Site) -> Holder:
+    """Give what somebody may here: where the tracker only mirrors a forge, nobody changes it."""
+    if site.beyond is None or holder.rights is not Rights.FULL:
+        return holder
+    return replace(holder, rights=Rights.READ)
+
+
 def urls_of(request: Request, site: Site) -> Urls:
-    """Give the addresses as the caller sees them: by the host that it asked for."""
+    """Give the addresses as the caller sees them: by the host that it asked for, and the prefix it came by."""
     host = request.headers.get("host", "")
     plain = host if host and all(char.isalnum() or char in ".-:[]" for char in host) else "localhost"
-    web = f"{request.url.scheme}://{plain}"
-    prefix = "/api/v3" if request.url.path.startswith("/api/") else ""
-    return Urls(web=web, api=web + prefix, owner=site.owner, name=site.name)
+    prefix = request.headers.get("x-forwarded-prefix", "")
+    web = f"{request.url.scheme}://{plain}{prefix if re.fullmatch('(/[A-Za-z0-9._-]{1,40}){1,4}', prefix) else ''}"
+    if request.url.path.startswith("/api/"):
+        return Urls(web=web, api=f"{web}/api/v3", owner=site.owner, name=site.name)
+    # As on github.com: programs ask api.HOST, people look at HOST.
+    return Urls(web=web.replace("//api.", "//", 1), api=web, owner=site.owner, name=site.name)
 
 
 async def body_of(request: Request) -> Mapping[str, Json]:

@@ -23,7 +23,7 @@ def caught_up(view: View) -> View:
         if it.is_open and head is not None and head != it.head:
             view.site.talk.edit_pull(it.number, who=it.author or view.site.store.who, head=head)
             moved = True
-    return View(site=view.site, urls=view.urls, snapshot=view.site.snapshots.now()) if moved else view
+    return View(site=view.site, urls=view.urls, snapshot=view.site.now()) if moved else view
 
 
 def work_of(site: Site, it: PullRecord) -> Work:

@@ -159,7 +159,7 @@ def subject_of(view: View, number: int) -> str:
 def comments(call: Call) -> Answer:
     """List the comments on an issue or a pull request, oldest first."""
     view, number = call.view(), call.number()
-    found = call.site.talk.comments(subject_of(view, number))
+    found = call.site.comments(subject_of(view, number))
     return call.paged(found, lambda it: comment(view, it, number))
 
 
@@ -172,7 +172,7 @@ def commented(call: Call) -> Answer:
     said = call.text("body", "IssueComment")
     if not said.strip():
         raise invalid("IssueComment", "body", code="missing_field")
-    found = call.site.talk.say(subject, said, author=call.holder.login)
+    found = call.site.say(subject, said, holder=call.holder)
     return Answer(body=comment(view, found, number), status=201)
 
 
@@ -205,14 +205,14 @@ def edited_comment(call: Call) -> Answer:
     """Change a comment's text; without the full token, only one's own."""
     view = call.view()
     found, number = _own_comment(call, view)
-    found = call.site.talk.reword(found, call.text("body", "IssueComment"), who=call.holder.login)
+    found = call.site.reword(found, call.text("body", "IssueComment"), holder=call.holder)
     return Answer(body=comment(view, found, number))
 
 
 def deleted_comment(call: Call) -> Answer:
     """Take a comment away; without the full token, only one's own."""
     found, _ = _own_comment(call, call.view())
-    call.site.talk.unsay(found, who=call.holder.login)
+    call.site.unsay(found, holder=call.holder)
     return Answer(status=204)
 
 

@@ -1,13 +1,16 @@
 """The server: sockets that only we open, and how `gh` is pointed at them."""
 
+import contextlib
 import os
 import shlex
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -20,6 +23,8 @@ HOST = "luminaguard.localhost"
 
 LONGEST_SOCKET = 100
 AT_ONCE = 128
+END_S, END_BESIDE_S = 5, 1
+"""Seconds that requests under way get at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +91,58 @@ def tcp_socket(address: Address) -> socket.socket:
 
 async def serve(app: ASGIApp, sockets: Sequence[socket.socket], *, started: Callable[[], None]) -> None:
     """Serve until a signal comes; `started` is called when connections are taken."""
+    with contextlib.ExitStack() as stack:
+        for listener in sockets:
+            stack.enter_context(_opened(listener))
+        await _Server(_config(app, end_s=END_S), started).serve(sockets=list(sockets))
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            started()
 
-    config = uvicorn.Config(
+@asynccontextmanager
+async def served_beside(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve while the block lasts; signals are its own to hear."""
+    ready = anyio.Event()
+    server = _QuietServer(_config(app, end_s=END_BESIDE_S), ready.set)
+
+    async def run() -> None:
+        # Told to end, not cancelled: what it has begun it ends, within its time.
+        with anyio.CancelScope(shield=True):
+            await server.serve(sockets=[listener])
+
+    with _opened(listener):
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(run)
+                try:
+                    await ready.wait()
+                    yield
+                finally:
+                    server.should_exit = True
+        except BaseExceptionGroup as exc:
+            # The server raises nothing once it serves: it is what the block raised, and is to be caught as that.
+            raise exc.exceptions[0] from exc.exceptions[0].__cause__
+
+
+class _Server(uvicorn.Server):
+    """Says when it takes connections."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
+
+
+class _QuietServer(_Server):
+    """Leaves the signals of the process alone."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+
+def _config(app: ASGIApp, *, end_s: int) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         http="h11",
         ws="none",
@@ -102,22 +152,20 @@ async def serve(app: ASGIApp, sockets: Sequence[socket.socket], *, started: Call
         server_header=False,
         proxy_headers=False,
         limit_concurrency=AT_ONCE,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=end_s,
     )
-    try:
-        await Server(config).serve(sockets=list(sockets))
-    finally:
-        for listener in sockets:
-            _close(listener)
 
 
-def _close(listener: socket.socket) -> None:
-    if listener.fileno() < 0:
-        return
+@contextmanager
+def _opened(listener: socket.socket) -> Iterator[None]:
+    """Close it in the end, whoever closed it before; a Unix socket's file goes with it."""
     name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
-    listener.close()
-    if name:
-        Path(name).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        listener.close()
+        if name:
+            Path(name).unlink(missing_ok=True)
 
 
 def write_gh_environment(site: Site, tokens: Tokens, *, socket_path: Path, folder: Path) -> Path:

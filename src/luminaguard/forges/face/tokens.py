@@ -31,11 +31,15 @@ class Rights(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a token: the name that is shown, and what they may. `issue` is the one that they may comment on."""
+    """Who holds a token: the name that is shown, and what they may. `issue` is the one that they may comment on.
+
+    `most` bounds what the login may have said on it in all; None is without bound.
+    """
 
     login: str
     rights: Rights
     issue: IssueId | None = None
+    most: int | None = None
 
     def may_comment(self, issue: str) -> bool:
         """Tell whether a comment on the issue is allowed."""
@@ -65,9 +69,13 @@ class Tokens:
 
     def make(self, holder: Holder) -> str:
         """Make a token for somebody. Nothing here can show it again."""
-        token = PREFIX + secrets.token_urlsafe(32)
-        _write(self._path(token), json.dumps(asdict(holder)))
+        token = new_token()
+        self.admit(token, holder)
         return token
+
+    def admit(self, token: str, holder: Holder) -> None:
+        """Let a token of `new_token` be worth what its holder may."""
+        _write(self._path(token), json.dumps(asdict(holder)))
 
     def revoke(self, token: str) -> None:
         """Let a token be worth nothing."""
@@ -79,7 +87,8 @@ class Tokens:
             return None
         try:
             said = json.loads(self._path(token).read_text(encoding="utf-8"))
-            return Holder(login=said["login"], rights=Rights(said["rights"]), issue=said["issue"])
+            rights = Rights(said["rights"])
+            return Holder(login=said["login"], rights=rights, issue=said["issue"], most=said.get("most"))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError) as exc:
@@ -89,6 +98,11 @@ class Tokens:
 
     def _path(self, token: str) -> Path:
         return self.folder / "tokens" / hashlib.sha256(token.encode(errors="replace")).hexdigest()
+
+
+def new_token() -> str:
+    """Think of a token, which is worth nothing yet."""
+    return PREFIX + secrets.token_urlsafe(32)
 
 
 def _write(path: Path, text: str) -> None:

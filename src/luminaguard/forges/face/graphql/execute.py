@@ -11,6 +11,7 @@ from graphql import (
     GraphQLSchema,
     OverlappingFieldsCanBeMergedRule,
     build_schema,
+    default_field_resolver,
     execute_sync,
     parse,
     specified_rules,
@@ -21,7 +22,7 @@ from luminaguard.forges.face.answers import Answer, RefusalError, refusal_of
 from luminaguard.forges.face.calls import Call
 from luminaguard.forges.face.graphql.objects import Either, either, fresh, repository, search
 from luminaguard.forges.face.graphql.people import user
-from luminaguard.forges.face.graphql.values import Asked, Info, Value, asked
+from luminaguard.forges.face.graphql.values import Asked, Info, TooMuchError, Value, asked
 from luminaguard.forges.face.graphql.writing import MUTATIONS, resolver
 from luminaguard.forges.face.names import iso, node_of
 from luminaguard.model.faults import Fault
@@ -56,14 +57,18 @@ def endpoint(call: Call) -> Answer:
 
 def _executed(call: Call, document: DocumentNode, variables: dict[str, Any]) -> Answer:
     name = call.body.get("operationName")
-    result = execute_sync(
-        schema(),
-        document,
-        root_value=_root(call),
-        context_value=Asked(call=call, view=call.view()),
-        variable_values=variables,
-        operation_name=name if isinstance(name, str) else None,
-    )
+    try:
+        result = execute_sync(
+            schema(),
+            document,
+            root_value=_root(call),
+            context_value=Asked(call=call, view=call.view()),
+            variable_values=variables,
+            operation_name=name if isinstance(name, str) else None,
+            field_resolver=_counted,
+        )
+    except TooMuchError as exc:
+        raise RefusalError(422, f"This query asks for more than {exc.most}") from None
     for error in result.errors or ():
         if error.original_error is not None and not isinstance(error.original_error, RefusalError | Fault):
             raise error.original_error  # a bug of ours
@@ -71,6 +76,12 @@ def _executed(call: Call, document: DocumentNode, variables: dict[str, Any]) -> 
     if result.errors:
         said["errors"] = [_said(error) for error in result.errors]
     return Answer(body=said, headers={"X-OAuth-Scopes": "repo, read:org" if call.holder.rights == "full" else ""})
+
+
+def _counted(source: Any, info: Info, **arguments: Any) -> Any:
+    value = default_field_resolver(source, info, **arguments)
+    asked(info).count_member(value)
+    return value
 
 
 def _said(error: GraphQLError) -> Value:

@@ -239,7 +239,7 @@ def _both(asking: Asked, it: Either, author: str | None, said: str | None) -> Va
         "repository": lambda info: repository(asked(info)),
         "labels": paged(lambda: _named(asking, names), partial(label, asking)),
         "assignees": nothing(),
-        "comments": paged(lambda: view.site.talk.comments(subject), lambda one: comment(asking, one, it.number)),
+        "comments": paged(lambda: view.site.comments(subject), lambda one: comment(asking, one, it.number)),
         "reactionGroups": [],
         "projectItems": nothing(),
     }
@@ -309,7 +309,7 @@ def comment(asking: Asked, it: Comment, number: int) -> Value:
     return {
         "__typename": "IssueComment",
         "id": node_id("IC", it.seq),
-        "databaseId": it.seq,
+        "databaseId": database_id(0, it.seq),
         "fullDatabaseId": str(it.seq),
         "body": it.text,
         "author": actor(asking, it.author),

@@ -17,7 +17,8 @@ Value = dict[str, Any]
 
 Info: TypeAlias = "GraphQLResolveInfo[Any]"
 
-MOST_NODES = 20_000
+MOST_NODES, MOST_MEMBERS, MOST_CHARS = 20_000, 200_000, 8 * 1024 * 1024
+"""What one answer may hold. All of it is written as JSON in one go, and nothing else of this process runs meanwhile."""
 PAGE = 100
 
 
@@ -28,6 +29,8 @@ class Asked:
     call: Call
     view: View
     nodes: int = 0
+    members: int = 0
+    chars: int = 0
     seen: dict[str, Any] = field(default_factory=dict)
 
     def count(self, nodes: int) -> None:
@@ -36,10 +39,27 @@ class Asked:
         if self.nodes > MOST_NODES:
             raise RefusalError(422, f"This query asks for more than {MOST_NODES} nodes")
 
+    def count_member(self, value: object) -> None:
+        """Stop a query that asks for the same a thousand times."""
+        self.members += 1
+        self.chars += len(value) if isinstance(value, str) else 0
+        if self.members > MOST_MEMBERS:
+            raise TooMuchError(f"{MOST_MEMBERS} members")
+        if self.chars > MOST_CHARS:
+            raise TooMuchError(f"{MOST_CHARS} characters")
+
     def look_again(self) -> View:
         """See what was changed."""
         self.view, self.seen = self.call.view(), {}
         return self.view
+
+
+class TooMuchError(BaseException):
+    """A query is stopped as a whole; an `Exception` would be one member's error, and the rest would go on."""
+
+    def __init__(self, most: str) -> None:
+        super().__init__(most)
+        self.most = most
 
 
 def asked(info: Info) -> Asked:

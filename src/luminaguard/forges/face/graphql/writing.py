@@ -111,7 +111,7 @@ def add_comment(asking: Asked, said: Input) -> Value:
         raise forbidden()
     if not said["body"].strip():
         raise RefusalError(422, "Body cannot be blank")
-    made = asking.view.site.talk.say(subject, said["body"], author=asking.call.holder.login)
+    made = asking.view.site.say(subject, said["body"], holder=asking.call.holder)
     node = _again(asking, it)
     return {"subject": node, "commentEdge": {"cursor": "", "node": comment(asking, made, it.number)}}
 
@@ -130,14 +130,14 @@ def _own_comment(asking: Asked, node: str) -> tuple[Comment, int]:
 def update_comment(asking: Asked, said: Input) -> Value:
     """Change a comment's text."""
     found, number = _own_comment(asking, said["id"])
-    found = asking.view.site.talk.reword(found, said["body"], who=asking.call.holder.login)
+    found = asking.view.site.reword(found, said["body"], holder=asking.call.holder)
     return {"issueComment": comment(asking, found, number)}
 
 
 def delete_comment(asking: Asked, said: Input) -> Value:
     """Take a comment away."""
     found, _ = _own_comment(asking, said["id"])
-    asking.view.site.talk.unsay(found, who=asking.call.holder.login)
+    asking.view.site.unsay(found, holder=asking.call.holder)
     return {}
 
 
