@@ -28,5 +28,6 @@ def test_an_agent_reads_the_backlog_and_comments_on_its_own_issue(enclosed: Stag
     enclosed.issue("2", "Another")
     ran = enclosed.run("1")
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "`gh` works here" in enclosed.prompt("1", 1)
     assert enclosed.show("said.txt") == "['Another', 'Mine']\n[201, 403]"
     assert [it.text for it in enclosed.tracker.comments("1") if it.author == "agent-1[bot]"] == ["at work"]

@@ -15,6 +15,7 @@ from luminaguard.app.doctor_check import Check, Who, no, note, refused, yes
 from luminaguard.app.door import key_missing
 from luminaguard.app.planning import Planned
 from luminaguard.app.project import Project
+from luminaguard.app.serving import INSTALL, missing_packages
 from luminaguard.app.settings import FILE_NAME, agent_at_work
 from luminaguard.app.settings_tables import AgentProtocol, AgentSettings, Settings
 from luminaguard.host.process import run_blocking
@@ -98,6 +99,8 @@ def agents(settings: Settings, root: Path, sandbox: Sandbox | None) -> Iterator[
         yield refused("agents", "at work", at_work)
     elif sandbox is not None:
         yield from _inside(settings, at_work, sandbox)
+    if settings.gateway.forge and (missing := missing_packages()):
+        yield no("agents", "forge", f"[gateway] forge needs {', '.join(missing)}", INSTALL)
     for found in detect_agents():
         if not any(_is_like(agent, found.table) for agent in settings.agents.values()):
             said = f"{found.name} can be used here, and no [agents] table names it"

@@ -14,6 +14,7 @@ from luminaguard.app.project import Project
 from luminaguard.model.faults import HostFault, UserFault
 
 NEEDED = ("graphql", "starlette", "uvicorn")
+INSTALL = "pip install 'luminaguard[serve]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +50,19 @@ class Face(Protocol):
         """Make a token that reads everything, and comments on an issue where one is named."""
 
 
+def missing_packages() -> list[str]:
+    """Name what the face needs and is not installed."""
+    return [name for name in NEEDED if find_spec(name) is None]
+
+
 def face() -> Face:
     """Load the face.
 
     Raises:
         HostFault: the packages that it needs are not installed.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise HostFault(f"{', '.join(missing)} not installed", hint="pip install 'luminaguard[serve]'")
+    if missing := missing_packages():
+        raise HostFault(f"{', '.join(missing)} not installed", hint=INSTALL)
     return cast("Face", import_module("luminaguard.app.serving_forge"))
 
 

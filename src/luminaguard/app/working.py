@@ -43,6 +43,7 @@ from luminaguard.reports import messages
 
 RULES = ("AGENTS.md", "CLAUDE.md")
 RULES_BYTES = 16 * 1024
+WITH_FORGE = "`gh` works here, for this repository alone: it reads issues, and comments on the one that you work on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +241,8 @@ async def _wire(
         merging=project.reached,
     )
     policy = _policy(project, agent=name, checks=found.run, rules=await _rules(project))
+    if door is not None and door.forge is not None:
+        policy = replace(policy, tools=WITH_FORGE)
     return Wired(drivers=drivers, policy=policy, walled=walled, checks_from=found.why)
 
 

@@ -158,10 +158,10 @@ class Messages(Protocol):
 class Policy:
     """What the settings say about a run.
 
-    `rules` is what the repository says to agents; `template` the prompt to fill in, None ours; `review_rounds` how
-    often findings go back before a person decides. `by` says who merges: we by a push, the forge, or whoever may.
-    `drafts`: pull requests are drafts until our checks pass; `wait_minutes` bounds what is awaited of the forge, which
-    is asked every `poll_s`.
+    `rules` is what the repository says to agents, `tools` what they can do besides; `template` the prompt to fill in,
+    None ours; `review_rounds` how often findings go back before a person decides. `by` says who merges: we by a push,
+    the forge, or whoever may. `drafts`: pull requests are drafts until our checks pass; `wait_minutes` bounds what is
+    awaited of the forge, which is asked every `poll_s`.
     """
 
     target: str
@@ -177,6 +177,7 @@ class Policy:
     budget: Budget = field(default_factory=Budget)
     review_rounds: int = 2
     rules: str = ""
+    tools: str = ""
     template: str | None = None
     by: Literal["auto", "push", "forge"] = "auto"
     drafts: bool = False

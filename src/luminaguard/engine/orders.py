@@ -109,6 +109,7 @@ class Orders:
             is_begun=start != target,
             around=self._around(count),
             rules=policy.rules,
+            tools=policy.tools,
             words=texts(opened, "words") if "words" in opened else (),
             template=policy.template,
         )

@@ -16,7 +16,7 @@ from luminaguard.model.fence import fenced
 from luminaguard.model.issue import Issue
 
 NEEDED = ("issue",)
-NAMES = ("branch", "target", "checks", "rules", "around", "issue", "begun", "history", "words")
+NAMES = ("branch", "target", "tools", "checks", "rules", "around", "issue", "begun", "history", "words")
 NEXT = {
     "retry": "An earlier attempt did not succeed. What happened:",
     "limited": "An earlier attempt was cut short by a limit of the model's provider. The end of its log:",
@@ -78,6 +78,7 @@ def prompt_for(
     is_begun: bool,
     around: Around | None = None,
     rules: str = "",
+    tools: str = "",
     words: Sequence[str] = (),
     template: str | None = None,
 ) -> str:
@@ -93,6 +94,7 @@ def prompt_for(
         is_begun: the branch has commits of earlier work already.
         around: what stands around the issue.
         rules: what the repository itself says to agents.
+        tools: what else can be done from where it works.
         words: what a person has said meanwhile.
         template: the words to fill in; None takes those that come with us.
     """
@@ -100,6 +102,7 @@ def prompt_for(
     filled = Template(template or default_template()).substitute(
         branch=branch,
         target=target,
+        tools=tools,
         checks="\n".join(f"- {check}" for check in checks) or "- (none are configured: a person will look)",
         rules=f"The repository's own rules for agents:\n\n{rules.strip()}" if rules.strip() else "",
         around=_around(around or Around(), target),

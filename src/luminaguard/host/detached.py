@@ -142,12 +142,19 @@ def start(
         try:
             if not (place / "result.json").exists():
                 spec = _spec(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes)
-                (place / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+                _write_for_us(place / "spec.json", json.dumps(spec))
                 _spawn(place, lock=lock, owner=owner_fd)
         finally:
             os.close(lock)
     except OSError as exc:
         raise HostFault(f"cannot start a program in {place}: {exc.strerror}", hint="is the disk full?") from exc
+
+
+def _write_for_us(path: Path, text: str) -> None:
+    """Write a file that nobody else may read: an environment may hold what is worth something."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _lock_to_start(place: Path) -> int | None:

@@ -78,7 +78,8 @@ def test_pull_is_told_as_merged_by_whomever(lab: Lab) -> None:
     assert anyio.run(lab.opened().merged, pull.id) is None
     pull_items(lab)[0]["state"] = "closed"
     assert anyio.run(lab.opened().merged, pull.id) is None
-    pull_items(lab)[0].update({"state": "merged", "merged": True, "merge_commit_sha": B})
+    state = "merged" if isinstance(lab.server, GitLabServer) else "closed"  # Gitea has no third state
+    pull_items(lab)[0].update({"state": state, "merged": True, "merge_commit_sha": B})
     assert anyio.run(lab.opened().merged, pull.id) == B
     with pytest.raises(UserFault, match="77"):
         anyio.run(lab.opened().merged, "77")
