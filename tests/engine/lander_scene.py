@@ -10,14 +10,32 @@ import anyio.lowlevel
 
 from luminaguard.engine.base import Drivers, EditsOf, Placement, Policy, Style
 from luminaguard.engine.book import Book
+from luminaguard.engine.doorway import Doorway
 from luminaguard.engine.lander import Lander, Result, Ticket
-from luminaguard.forges.base import CheckState, ForeignCheck, Forge, Merged, NotMerged, Pull, PullDraft, Rules
+from luminaguard.engine.pulls import Pulls
+from luminaguard.engine.session import Session
+from luminaguard.engine.slots import Movement, Slots
+from luminaguard.forges.base import (
+    CheckState,
+    Fate,
+    ForeignCheck,
+    Forge,
+    Merged,
+    NotMerged,
+    Pull,
+    PullDraft,
+    Remark,
+    ReviewNote,
+    Rules,
+)
 from luminaguard.gates.base import Subject
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Oid, RunId
 from luminaguard.model.issue import Issue
+from luminaguard.model.plan import Plan
 from luminaguard.model.work import Candidate, Change, Conflict, FileChange, Verdict
+from luminaguard.planner.plan import plan
 from luminaguard.reports import messages
 
 RUN_ID = RunId("r1")
@@ -139,6 +157,7 @@ class SaidForge:
     reported: list[tuple[Oid, str, CheckState]] = field(default_factory=list)
     drafts: list[PullDraft] = field(default_factory=list)
     asked: list[Oid] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     waits: anyio.Event = field(default_factory=anyio.Event)
 
     async def rules(self, target: str) -> Rules:
@@ -166,8 +185,17 @@ class SaidForge:
         self.done = commit
         self.trunk.history.append(commit)
 
-    async def merged(self, pull: str) -> Oid | None:
-        return self.done
+    async def fate(self, pull: str) -> Fate:
+        return Fate(state="merged", commit=self.done) if self.done else Fate(state="open")
+
+    async def leave(self, pull: str) -> None:
+        self.left.append(pull)
+
+    async def post_review(self, pull: str, note: ReviewNote) -> None:
+        raise AssertionError(note)
+
+    async def remarks(self, pull: str) -> tuple[Remark, ...]:
+        return ()
 
     async def open_pull(self, draft: PullDraft) -> Pull:
         self.drafts.append(draft)
@@ -201,7 +229,8 @@ class Scene:
         )
         if self.said is not None:
             forge = cast("Forge", self.said)
-            drivers = replace(drivers, forge=forge, checking=self.said, merging=self.said if self.can_merge else None)
+            merging = self.said if self.can_merge else None
+            drivers = replace(drivers, forge=forge, checking=self.said, merging=merging, reviewing=self.said)
         self.policy = Policy(
             target="main",
             slots=4,
@@ -218,6 +247,17 @@ class Scene:
         )
         self.book = Book(self.journal, RUN_ID)
         self.lander = Lander(drivers, self.policy, self.book)
+        self.session = Session(
+            drivers=drivers,
+            policy=self.policy,
+            book=self.book,
+            lander=self.lander,
+            pulls=Pulls(drivers, self.policy, self.book),
+            doorway=Doorway(None, self.policy, self.book),
+            slots=Slots(1),
+            movement=Movement(),
+            landed={},
+        )
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -250,3 +290,9 @@ class Scene:
 
     def kinds(self, issue: str) -> list[str]:
         return [fact.kind for fact in self.book.all(issue)]
+
+
+def issue_planned(*issues: str) -> Plan:
+    """A plan of open issues that need nothing."""
+    asked = [Issue(id=IssueId(issue), title=f"Issue {issue}", body="") for issue in issues]
+    return plan(asked, base=Oid("base"), tracked=frozenset(), present={}, slots=1)

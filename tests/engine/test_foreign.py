@@ -12,7 +12,7 @@ from luminaguard.engine.lander import Gone, Result
 from luminaguard.forges.base import ForeignCheck, Merged, NotMerged, Rules
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.facts import Fact
-from luminaguard.model.faults import HostFault
+from luminaguard.model.faults import HostFault, Transient
 from luminaguard.model.ids import Json, Oid
 from luminaguard.model.work import Verdict
 
@@ -50,8 +50,7 @@ def landed(scene: Scene, *, meanwhile: Callable[[], object] | None = None) -> Re
     """Publish a change and submit it; `meanwhile` is done when the forge was looked at once."""
 
     async def main() -> Result:
-        await scene.book.add("1", "planned", PLANNED)
-        await scene.book.add("1", "published:1", {"branch": "feature/issue-1", "commit": "c1", "pull_request": "7"})
+        await published(scene)
         results: list[Result] = []
 
         async def submit() -> None:
@@ -65,6 +64,11 @@ def landed(scene: Scene, *, meanwhile: Callable[[], object] | None = None) -> Re
         return results[0]
 
     return anyio.run(main)
+
+
+async def published(scene: Scene) -> None:
+    await scene.book.add("1", "planned", PLANNED)
+    await scene.book.add("1", "published:1", {"branch": "feature/issue-1", "commit": "c1", "pull_request": "7"})
 
 
 def forge_of(scene: Scene) -> SaidForge:
@@ -136,6 +140,49 @@ def test_change_that_is_cancelled_while_a_check_is_awaited_does_not_land(scene: 
     assert scene.trunk.history == ["base"]
 
 
+def test_change_that_is_rejected_while_the_forge_has_it_is_taken_back(scene: Scene) -> None:
+    forge = forge_of(scene)
+    forge.demands, forge.outcomes = LOCKED, [WAITING]
+
+    def reject() -> None:
+        scene.journal.add_now(scene.book.run, "1", "rejected:1", {"by": "me"})
+
+    assert landed(scene, meanwhile=reject) == Gone()
+    assert forge.left == ["7"]
+
+
+def test_what_nobody_wants_any_more_is_taken_back_after_a_kill(scene: Scene) -> None:
+    forge = forge_of(scene)
+
+    async def main() -> None:
+        await published(scene)
+        said: dict[str, Json] = {"candidate": "base+c1", "tree": "t", "base": "base", "by": "forge"}
+        await scene.book.add("1", "landing:1.1", said)
+        await scene.book.add("1", "cancelled:1", {"by": "me"})
+        await scene.lander.recover()
+
+    anyio.run(main)
+    assert forge.left == ["7"]
+
+
+def test_look_that_gets_no_answer_is_made_again(scene: Scene) -> None:
+    forge = forge_of(scene)
+
+    class Down(list[tuple[ForeignCheck, ...]]):
+        def __len__(self) -> int:
+            forge.looks = [(PASSED,)]
+            raise Transient("503")
+
+    forge.demands, forge.looks = CI, Down()
+    assert isinstance(landed(scene), Fact)
+
+
+def test_two_checks_of_one_name_must_both_pass(scene: Scene) -> None:
+    forge = forge_of(scene)
+    forge.demands, forge.looks = CI, [(FAILED, PASSED)]
+    assert isinstance(landed(scene), Verdict)
+
+
 def test_where_no_push_is_taken_the_forge_merges_and_is_waited_for(scene: Scene) -> None:
     forge = forge_of(scene)
     forge.demands, forge.outcomes = LOCKED, [WAITING, WAITING, Merged(commit=Oid("base+c1"))]
@@ -190,8 +237,7 @@ def test_merge_that_a_kill_kept_from_being_written_down_is_found(scene: Scene) -
     forge.demands = LOCKED
 
     async def main() -> None:
-        await scene.book.add("1", "planned", PLANNED)
-        await scene.book.add("1", "published:1", {"branch": "feature/issue-1", "commit": "c1", "pull_request": "7"})
+        await published(scene)
         said: dict[str, Json] = {"candidate": "base+c1", "tree": "tree of base+c1", "base": "base", "by": "forge"}
         await scene.book.add("1", "landing:1.1", said)
         forge.did(Oid("base+x"))

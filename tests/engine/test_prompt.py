@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luminaguard.engine.opening import branch_of
 from luminaguard.engine.prompt import NEXT, Around, checked_template, prompt_for
 from luminaguard.engine.record import findings_json, issue_json, issue_of, number, text, texts
-from luminaguard.engine.run import branch_of
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId
 from luminaguard.model.issue import Issue, Kind

@@ -9,10 +9,11 @@ import pytest
 from lander_scene import Scene
 
 from luminaguard.engine.remarks import Ear, remarks_text, unanswered, wishes
-from luminaguard.forges.base import Remark, ReviewNote
+from luminaguard.forges.base import Fate, Remark, ReviewNote
 from luminaguard.journal.sqlite import SqliteJournal
+from luminaguard.model.facts import Fact
 from luminaguard.model.faults import Transient
-from luminaguard.model.ids import IssueId, Json
+from luminaguard.model.ids import IssueId, Json, Oid
 
 SAID = Remark(id="c1", author="ann", association="owner", text="I will look", stand="said", time=2e9)
 WISH = Remark(id="r1", author="ann", association="owner", text="Mend it", stand="changes", time=2e9)
@@ -28,14 +29,18 @@ class SaidReviews:
 
     said: list[Remark] = field(default_factory=list)
     is_down: bool = False
+    became: Fate = field(default_factory=lambda: Fate(state="open"))
 
     async def post_review(self, pull: str, note: ReviewNote) -> None:
         raise AssertionError(note)
 
-    async def remarks(self, pull: str) -> tuple[Remark, ...]:
-        assert pull == "7"
+    async def fate(self, pull: str) -> Fate:
         if self.is_down:
             raise Transient("the forge is down")
+        return self.became
+
+    async def remarks(self, pull: str) -> tuple[Remark, ...]:
+        assert pull == "7"
         return tuple(self.said)
 
 
@@ -44,11 +49,19 @@ class Hearing:
     scene: Scene
     reviews: SaidReviews = field(default_factory=SaidReviews)
     withdrawn: list[IssueId] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def withdraw(self, issue: IssueId) -> None:
+        self.withdrawn.append(issue)
+
+    async def found(self, issue: IssueId, commit: Oid) -> Fact | None:
+        return await self.scene.book.add(issue, "landed", {"commit": commit})
 
     def hear(self, *remarks: Remark) -> None:
         self.reviews.said += remarks
         policy = replace(self.scene.policy, trusted=lambda _, association: association in ("owner", "member"))
-        anyio.run(Ear(self.reviews, policy, self.scene.book, self.withdrawn.append).take_in)
+        ear = Ear(self.reviews, policy, self.scene.book, self, lambda fact: self.told.append(fact.kind))
+        anyio.run(ear.take_in)
 
     def add(self, kind: str, **data: Json) -> None:
         async def add() -> None:
@@ -103,10 +116,72 @@ def test_approval_counts_where_one_is_waited_for_and_once(hearing: Hearing) -> N
     hearing.hear(YES)
     assert "approved:1" not in hearing.kinds()
     hearing.add("approval_asked:1")
-    hearing.hear(replace(YES, id="r5"), replace(YES, id="r6", author="bob"))
+    hearing.hear(replace(YES, id="r6", author="bob"))
+    hearing.hear()
     assert hearing.kinds().count("approved:1") == 1
     assert "approved:2" not in hearing.kinds()
-    assert hearing.scene.book.all("1", "approved")[0].data["by"] == "ann"
+
+
+def test_approval_is_of_the_commit_that_was_looked_at(hearing: Hearing) -> None:
+    hearing.add("published:2", pull_request="7", commit="new")
+    hearing.add("approval_asked:2")
+    hearing.hear(replace(YES, commit=Oid("old")))
+    assert "approved:1" not in hearing.kinds()
+    hearing.hear(replace(YES, id="r7", commit=Oid("new")))
+    assert "approved:1" in hearing.kinds()
+
+
+def test_approval_that_a_kill_kept_from_counting_counts_at_the_next_look(hearing: Hearing) -> None:
+    hearing.add("approval_asked:1")
+    hearing.add("remark:1", id=YES.id, author="ann", text="", stand="approved", time=2e9)
+    hearing.hear(YES)
+    assert "approved:1" in hearing.kinds()
+
+
+def test_approval_beside_an_open_wish_is_none(hearing: Hearing) -> None:
+    hearing.add("approval_asked:1")
+    hearing.hear(LINE, YES)
+    assert "approved:1" not in hearing.kinds()
+
+
+def test_wish_that_its_author_has_settled_is_no_new_one(hearing: Hearing) -> None:
+    line = replace(LINE, stand="changes")
+    hearing.hear(line)
+    hearing.add("attempt:2", words_up_to=0, remarks_up_to=1)
+    hearing.reviews.said.clear()
+    hearing.hear(replace(line, stand="said"))
+    assert wishes(hearing.scene.book, "1") == []
+
+
+def test_words_that_were_changed_are_heard_again(hearing: Hearing) -> None:
+    hearing.hear(WISH)
+    hearing.reviews.said.clear()
+    hearing.hear(replace(WISH, text="Mend it, and the docs too"))
+    assert len(hearing.scene.book.all("1", "remark")) == 2
+
+
+def test_rejection_is_not_lifted_by_a_wish(hearing: Hearing) -> None:
+    hearing.add("held:1", group="work", why="tried 3 times")
+    hearing.add("rejected:1", by="me", why="no")
+    hearing.hear(LINE)
+    assert "retry:1" not in hearing.kinds()
+
+
+def test_pull_request_that_a_person_closed_is_rejected_once_and_may_be_taken_up_again(hearing: Hearing) -> None:
+    hearing.reviews.became = Fate(state="closed")
+    hearing.hear()
+    hearing.hear()
+    assert (hearing.told, hearing.kinds().count("rejected:1")) == (["rejected:1"], 1)
+    hearing.add("retry:1", by="me", text="")
+    hearing.hear()
+    assert "rejected:2" not in hearing.kinds()
+
+
+def test_pull_request_that_a_person_merged_has_landed(hearing: Hearing) -> None:
+    hearing.reviews.became = Fate(state="merged", commit=Oid("theirs"))
+    hearing.hear(WISH)
+    assert hearing.told == ["landed"]
+    assert "remark:1" not in hearing.kinds()
 
 
 def test_approval_of_an_earlier_commit_approves_nothing_later(hearing: Hearing) -> None:

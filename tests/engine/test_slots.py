@@ -167,3 +167,16 @@ def test_error_of_one_who_moves_counts_as_its_end() -> None:
         _ = 1 / 0
     anyio.run(movement.all_still)
     assert movement._moving == 0
+
+
+def test_what_began_and_ended_since_is_not_missed() -> None:
+    async def main() -> None:
+        movement = Movement()
+        before = movement.stirs
+        with movement.moving():
+            pass
+        with anyio.fail_after(5):
+            await movement.stirred(since=before)
+            await movement.all_still()
+
+    anyio.run(main)

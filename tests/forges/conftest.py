@@ -4,13 +4,13 @@ In one place: mypy knows a conftest by its bare name where its folder is searche
 """
 
 import pytest
-from face_fixtures import ground, project, running
+from face_fixtures import clone, ground, project, running
 from github_driver import Opened, opened_on
 from github_server import Server
 
 from luminaguard.forges.github.forge import GitHub
 
-__all__ = ["forge", "ground", "opened", "project", "running", "server"]
+__all__ = ["clone", "forge", "ground", "opened", "project", "running", "server"]
 
 
 @pytest.fixture

@@ -133,6 +133,17 @@ def test_lines_of_a_change_request_are_wishes_and_those_of_an_approval_are_not(
     assert {one.association for one in found} == {"owner"}
 
 
+def test_review_and_its_lines_have_the_commit_that_it_looked_at_and_a_comment_has_none(
+    store: TrackerStore, tracker: LocalTracker, pull: str
+) -> None:
+    line = Remark(path="a.py", line=3, text="nit")
+    Talk(store).review(int(pull), author="ann", state="APPROVED", text="Fine.", head=HEAD, remarks=(line,))
+    anyio.run(tracker.open_pull, replace(DRAFT, head=NEXT))
+    Talk(store).say(f"pull:{pull}", "Soon?", author="bob")
+    found = anyio.run(tracker.talk.remarks, pull)
+    assert [(one.text, one.commit) for one in found] == [("Fine.", HEAD), ("nit", HEAD), ("Soon?", None)]
+
+
 def test_verdict_of_one_person_leaves_anothers_standing(store: TrackerStore, tracker: LocalTracker, pull: str) -> None:
     given: tuple[tuple[str, ReviewState], ...]
     given = (("ann", "CHANGES_REQUESTED"), ("bob", "APPROVED"), ("reader[bot]", "CHANGES_REQUESTED"))
@@ -146,6 +157,8 @@ def test_verdict_of_one_person_leaves_anothers_standing(store: TrackerStore, tra
 def test_pull_request_that_is_not_there_is_the_users_fault(tracker: LocalTracker, wrong: str) -> None:
     with pytest.raises(UserFault, match="there is no pull request"):
         anyio.run(tracker.talk.remarks, wrong)
+    with pytest.raises(UserFault, match="there is no pull request"):
+        anyio.run(tracker.talk.fate, wrong)
     with pytest.raises(UserFault, match="there is no pull request"):
         anyio.run(tracker.talk.post_review, wrong, ReviewNote(commit=HEAD, ok=True, text="x"))
 

@@ -150,6 +150,15 @@ def test_a_work_branch_is_published_again_and_again(ground: Ground) -> None:
         assert ground.git(ground.remote, "rev-parse", "feature/issue-1") == commit
 
 
+def test_a_kill_right_behind_the_push_does_not_make_our_branch_somebody_elses(ground: Ground) -> None:
+    first, second = ground.candidate("one.txt").commit, ground.candidate("two.txt").commit
+    anyio.run(ground.trunk().publish, "feature/issue-1", first)
+    ground.git(ground.ours, "update-ref", "-d", "refs/luminaguard/pushed/feature/issue-1")
+    for commit in (first, second):
+        assert anyio.run(ground.trunk().publish, "feature/issue-1", commit) == ""
+    assert ground.git(ground.remote, "rev-parse", "feature/issue-1") == second
+
+
 def test_commits_of_others_on_a_work_branch_are_never_overwritten(ground: Ground) -> None:
     ground.git(ground.theirs, "checkout", "-q", "-b", "feature/issue-1")
     theirs = ground.commit(ground.theirs, {"theirs.txt": "x\n"})

@@ -8,7 +8,7 @@ from functools import partial
 
 from luminaguard.app.around import Around, read_around, waiting_for_outside
 from luminaguard.app.project import Project, is_trusted
-from luminaguard.engine.run import branch_of
+from luminaguard.engine.opening import branch_of
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.facts import RUN
 from luminaguard.model.faults import UserFault

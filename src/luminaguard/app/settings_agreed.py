@@ -1,7 +1,7 @@
-"""What keys of [backlog] and [report] must agree on, beyond what each may hold."""
+"""What keys of different tables must agree on, beyond what each may hold."""
 
 from luminaguard.app.settings_keys import shown
-from luminaguard.app.settings_tables import BacklogSource, Settings
+from luminaguard.app.settings_tables import BacklogSource, LandingBy, Settings
 from luminaguard.app.settings_toml import Document
 from luminaguard.model.faults import UserFault
 
@@ -17,6 +17,7 @@ def check_agreed(document: Document, settings: Settings) -> None:
     _check_app(document, settings)
     _check_assignee(document, settings)
     _check_report(document, settings)
+    _check_landing(document, settings)
 
 
 def _check_app(document: Document, settings: Settings) -> None:
@@ -52,6 +53,12 @@ def _check_report(document: Document, settings: Settings) -> None:
     if said.post and said.issue is None and said.category is None:
         or_category = ' or category = "General"' if source is BacklogSource.GITHUB else ""
         raise _unfit(document, "report", "post", "= true, and no place is named", f'write issue = "12"{or_category}')
+
+
+def _check_landing(document: Document, settings: Settings) -> None:
+    if settings.landing.by is LandingBy.FORGE and settings.backlog.source in AT_HOME:
+        why = f'= "forge": source = "{settings.backlog.source}" merges nothing'
+        raise _unfit(document, "landing", "by", why, 'take it out, or set source = "github", "gitlab" or "gitea"')
 
 
 def _unfit(document: Document, table: str, key: str, why: str, hint: str) -> UserFault:

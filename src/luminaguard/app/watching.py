@@ -36,7 +36,7 @@ class Watch:
     def __init__(self, project: Project, noticed: Callable[[Sequence[str]], None]) -> None:
         self._project = project
         self._noticed = noticed
-        self._known: frozenset[tuple[IssueId, IssueState]] = frozenset()
+        self._known: frozenset[tuple[IssueId, bool]] = frozenset()
         self._told = ""
 
     def saw(self, planned: Planned) -> None:
@@ -71,8 +71,9 @@ class Watch:
         return planned
 
 
-def _seen(planned: Planned) -> frozenset[tuple[IssueId, IssueState]]:
-    return frozenset((issue.id, issue.state) for issue in planned.backlog.issues)
+def _seen(planned: Planned) -> frozenset[tuple[IssueId, bool]]:
+    """Name what can be worked on, and what is closed: whatever comes to that is news."""
+    return frozenset({(it.issue.id, True) for it in planned.plan.issues} | {(it, False) for it in closed_in(planned)})
 
 
 def closed_in(planned: Planned) -> frozenset[IssueId]:

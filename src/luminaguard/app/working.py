@@ -141,7 +141,8 @@ async def work(
 
 async def _posted(project: Project, wanted: Wanted, facts: Callable[[], tuple[Fact, ...]]) -> None:
     """Post the report where the settings want that; what stands in the way is told, and undoes nothing."""
-    if not project.settings.report.post or not any(fact.name == "landed" for fact in facts()):
+    began = max((fact.seq for fact in facts() if fact.name == "session"), default=0)
+    if not project.settings.report.post or not any(fact.name == "landed" and fact.seq > began for fact in facts()):
         return
     try:
         await post_report(project, facts())

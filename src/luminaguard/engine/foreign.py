@@ -1,7 +1,7 @@
 """What the forge demands before a change lands, and merging by the forge where it takes no push."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -10,13 +10,15 @@ from luminaguard.engine.base import Drivers, Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.pulls import Pulls
 from luminaguard.forges.base import CheckState, ForeignCheck, Merged, NotMerged, Rules
-from luminaguard.model.faults import HostFault
-from luminaguard.model.ids import Json, Oid
+from luminaguard.model.faults import Fault, HostFault, Transient
+from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.work import Candidate, Change, Conflict, Verdict
 
 RULES_S = 300.0
 CHECK = "luminaguard"
 """The name of our own verdict on a commit."""
+LATE_LOOKS, LATE_S = 10, 1.0
+GOOD: tuple[CheckState, ...] = ("failed", "pending", "passed")
 STAGE = "luminaguard/candidate"
 """The branch that candidates are shown on, for the checks of others to run."""
 
@@ -97,7 +99,11 @@ class Foreign:
 
     async def _brought_up(self, passage: Passage) -> Oid:
         head = await self._head(passage)
-        await self._pulls.bring_up(passage.change, head)
+        for _ in range(LATE_LOOKS):
+            pull = await self._pulls.bring_up(passage.change, head)
+            if pull.head in (None, head):
+                break
+            await anyio.sleep(LATE_S)  # a forge may take some seconds to see a push
         return head
 
     async def _head(self, passage: Passage) -> Oid:
@@ -115,7 +121,11 @@ class Foreign:
         assert checking is not None
         waits = _Waits(self._policy, self._book, passage.change)
         while True:
-            found = {check.name: check for check in await checking.checks(commit)}
+            try:
+                found = _worst(await checking.checks(commit))
+            except Transient as fault:
+                await waits.once_more(f"waits for {self._forge}: {fault.message}", hint="see whether it answers")
+                continue
             verdict = _verdict(found, names, seconds=waits.seconds)
             if verdict is not None:
                 data: dict[str, Json] = {"ok": verdict.ok, "why": verdict.why, "commit": commit}
@@ -140,16 +150,38 @@ class Foreign:
         if await trunk.tip(is_fresh=True) != passage.candidate.base:
             return None
         while passage.is_wanted():
-            outcome = await merging.merge(
-                pull, head=head, style="merge" if style == "merge" else "squash", message=passage.message
-            )
+            try:
+                outcome = await merging.merge(
+                    pull, head=head, style="merge" if style == "merge" else "squash", message=passage.message
+                )
+            except Transient as fault:
+                outcome = NotMerged(why=fault.message, is_waiting=True)
             if isinstance(outcome, Merged):
                 return outcome.commit
             if not outcome.is_waiting:
                 await self._check_refusal(outcome, passage)
                 return None
             await waits.once_more(f"waits for {self._forge}: {outcome.why}", hint="see what it waits for there")
+        await self.leave(passage.change.issue)
         return None
+
+    async def leave(self, issue: IssueId) -> None:
+        """Take back what the forge was asked to merge; where it keeps it, a person is told."""
+        if self._drivers.merging is None:
+            return
+        try:
+            await self._drivers.merging.leave(self._pulls.of(issue))
+        except Fault as fault:
+            why = f"{self._forge} may still merge it: {fault.message}"
+            await self._book.add_next(issue, "waiting", len(self._book.all(issue, "attempt")), {"why": why})
+
+    async def wants_approval(self) -> str:
+        """Say that the target wants approvals on the pull request before the forge merges it, "" where it does not."""
+        rules = await self._rules_now()
+        if not rules.approvals or not await self.merges():
+            return ""
+        times = "an approval" if rules.approvals == 1 else f"{rules.approvals} approvals"
+        return f"the checks passed; '{self._policy.target}' wants {times} on the pull request"
 
     async def _check_refusal(self, outcome: NotMerged, passage: Passage) -> None:
         """Let a refusal pass whose reason is that the target moved: it is tried again on the new one."""
@@ -184,6 +216,11 @@ class _Waits:
 
     async def write(self, name: str, data: Mapping[str, Json]) -> None:
         await self._book.add_next(self._change.issue, name, self._change.attempt, data)
+
+
+def _worst(checks: Sequence[ForeignCheck]) -> dict[str, ForeignCheck]:
+    """Tell checks of one name, which two programs may use, by the one that is least good."""
+    return {check.name: check for check in sorted(checks, key=lambda check: GOOD.index(check.state), reverse=True)}
 
 
 def _state(found: Mapping[str, ForeignCheck], name: str) -> CheckState:

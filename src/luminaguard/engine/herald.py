@@ -5,6 +5,8 @@ behind what one that came to its end says was told. What cannot be told is logge
 """
 
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 
@@ -14,7 +16,7 @@ from luminaguard.engine.foreign import CHECK
 from luminaguard.engine.record import findings_of, number, text
 from luminaguard.forges.base import CheckState, ReviewNote
 from luminaguard.model.facts import RUN, Fact
-from luminaguard.model.faults import Fault
+from luminaguard.model.faults import Fault, Transient
 from luminaguard.model.ids import IssueId, Oid
 
 LOG = logging.getLogger(__name__)
@@ -43,14 +45,23 @@ class Herald:
         # Whoever comes while another is at it waits, so that all is told when this comes back.
         async with self._at_it:
             fresh = [fact for fact in self._book.since(self.told_up_to) if fact.subject != RUN and fact.name in TOLD]
-            for fact in fresh:
-                try:
-                    await self._tell(fact)
-                except Fault as fault:
-                    LOG.warning("The forge could not be told of %s of %s: %s", fact.kind, fact.subject, fault.message)
-            for subject in dict.fromkeys(fact.subject for fact in fresh):
-                await self._comment(IssueId(subject))
-            self.told_up_to = max((fact.seq for fact in fresh), default=self.told_up_to)
+            subjects = dict.fromkeys(IssueId(fact.subject) for fact in fresh)
+            is_told = [await self._tried(fact.subject, partial(self._tell, fact)) for fact in fresh]
+            is_told += [await self._tried(subject, partial(self._comment, subject)) for subject in subjects]
+            # What may be told by another try is, and all with it: told twice, nothing changes.
+            if fresh and all(is_told):
+                self.told_up_to = fresh[-1].seq
+
+    async def _tried(self, subject: str, tell: Callable[[], Awaitable[None]]) -> bool:
+        """Tell something; False where another try may do it. What the forge refuses is logged, and not asked again."""
+        try:
+            await tell()
+        except Transient as fault:
+            LOG.info("The forge is told later how %s stands: %s", subject, fault.message)
+            return False
+        except Fault as fault:
+            LOG.warning("The forge could not be told how %s stands: %s", subject, fault.message)
+        return True
 
     async def _tell(self, fact: Fact) -> None:
         checking, reviewing = self._drivers.checking, self._drivers.reviewing
@@ -80,10 +91,7 @@ class Herald:
             return
         last = self._book.last(issue, *TOLD)
         assert last is not None
-        try:
-            await self._drivers.commenting.tell(issue, said_of(last))
-        except Fault as fault:
-            LOG.warning("The forge could not be told how %s stands: %s", issue, fault.message)
+        await self._drivers.commenting.tell(issue, said_of(last))
 
 
 def said_of(fact: Fact) -> str:

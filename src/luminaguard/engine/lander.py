@@ -91,7 +91,6 @@ class Lander:
         self._events: deque[Event] = deque()
         self._ring = anyio.Event()
         self._green: dict[Oid, Verdict] = {}
-        self._trees: dict[Oid, Oid] = {}
         self._remember_greens()
 
     def _remember_greens(self) -> None:
@@ -108,7 +107,7 @@ class Lander:
             Fault: what stood in the way of composing, judging or landing it; it may be submitted again.
         """
         issue = ticket.change.issue
-        if (landed := await self._landed_before(issue) or await self._merged_before(issue)) is not None:
+        if (landed := await self._landed_before(issue) or await self.merged_before(issue)) is not None:
             return landed
         # No await from here to the queue: a withdrawal is either seen here, or comes behind the change.
         self._book.take_in()
@@ -127,8 +126,8 @@ class Lander:
         return ticket.result
 
     def _is_unwanted(self, issue: IssueId) -> bool:
-        said = self._book.last(issue, "cancelled", "rejected", "retry", "approved", "released")
-        return said is not None and said.name in ("cancelled", "rejected")
+        said = self._book.last(issue, "cancelled", "rejected", "retry", "approved", "released", "landed")
+        return said is not None and said.name in ("cancelled", "rejected", "landed")
 
     async def _landed_before(self, issue: IssueId) -> Fact | None:
         """Look an intended landing up: a kill may have come between the deed and its fact."""
@@ -138,24 +137,36 @@ class Lander:
             commit, tree, base = (Oid(str(intent.data[key])) for key in ("candidate", "tree", "base"))
             if await self._drivers.trunk.holds(commit):
                 candidate = Candidate(commit=commit, tree=tree, base=base)
-                return await self._record_landing(issue, candidate, attempt=intent.number)
-        is_asked = any(text(intent.data, "by") == "forge" for intent in self._book.all(issue, "landing"))
-        return await self._merged_before(issue) if is_asked else None
+                by = text(intent.data, "by") or "push"
+                return await self._record_landing(issue, candidate, attempt=intent.number, by=by)
+        return None
 
-    async def _merged_before(self, issue: IssueId) -> Fact | None:
-        """Look whether the forge has merged the issue's pull request, by our wish or by a person's."""
-        merging, pull = self._drivers.merging, self._pulls.of(issue)
-        if merging is None or not pull or (commit := await merging.merged(pull)) is None:
+    async def merged_before(self, issue: IssueId) -> Fact | None:
+        """Look whether the forge has merged the issue's pull request, by our wish or by a person's, and record it."""
+        reviewing, pull = self._drivers.reviewing, self._pulls.of(issue)
+        if (fact := self._book.get(issue, "landed")) is not None or reviewing is None or not pull:
+            return fact
+        fate = await reviewing.fate(pull)
+        if fate.state != "merged" or fate.commit is None:
             return None
+        return await self.found(issue, fate.commit)
+
+    async def found(self, issue: IssueId, commit: Oid) -> Fact | None:
+        """Record what somebody merged for an issue; None where the target does not show it."""
         published = self._book.last(issue, "published")
         assert published is not None
         return await self._record_merge(issue, commit, attempt=published.number)
 
     async def recover(self) -> None:
-        """Record the landings that were done and not yet written down."""
+        """Record what landed and is not yet written down; take back what was handed over and nobody wants any more."""
         for subject in self._book.subjects():
-            if subject != RUN:
-                await self._landed_before(IssueId(subject))
+            issue = IssueId(subject)
+            if subject == RUN or await self._landed_before(issue) is not None:
+                continue
+            landed = await self.merged_before(issue)
+            is_handed_over = any(text(intent.data, "by") == "forge" for intent in self._book.all(issue, "landing"))
+            if landed is None and is_handed_over and self._is_unwanted(issue):
+                await self._foreign.leave(issue)
 
     def withdraw(self, issue: IssueId) -> None:
         """Take an issue's change out, unless it is being landed already; `submit` tells what became of it."""
@@ -300,6 +311,10 @@ class Lander:
             return SKIPPED
         issue = ticket.issue if ticket else Issue(id=IssueId("target"), title="the target itself")
         return await self._drivers.checks.judge(Subject(issue=issue, commit=commit, base=base))
+
+    async def wants_approval(self) -> str:
+        """Say that the target wants approvals on the pull request before the forge merges it, "" where it does not."""
+        return await self._foreign.wants_approval()
 
     async def judge_early(self, change: Change, ticket: Ticket) -> Verdict | Conflict | Blamed:
         """Judge a change on today's tip before a person is asked; a green answer is used again at the landing.

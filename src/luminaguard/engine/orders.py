@@ -55,6 +55,8 @@ class Orders:
             begin = target
         why, feedback = self._why(count)
         words, asked, remarks = self._words(), self._words_of_retry(), unanswered(self._book, self.id)
+        if why == "remarks":
+            feedback = remarks_text(remarks)  # with what was said since the work was sent back
         said = [*asked, *(text(fact.data, "text") for fact in words)]
         data: dict[str, Json] = {
             "start": begin,

@@ -4,17 +4,19 @@ Only people whose issues would be worked on are heard: what others say there is 
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import anyio
 
 from luminaguard.engine.base import Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.record import number, text
+from luminaguard.engine.words import is_over, is_stopped
 from luminaguard.forges.base import Remark, Reviewing
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.faults import Fault
-from luminaguard.model.ids import IssueId, Json
+from luminaguard.model.ids import IssueId, Json, Oid
 
 LOG = logging.getLogger(__name__)
 LIFTED_BY_WISHES = ("work", "review")
@@ -44,14 +46,50 @@ def _one(remark: Fact) -> str:
     return f"{text(remark.data, 'author')}{where}: {text(remark.data, 'text') or 'asks for changes'}"
 
 
-class Ear:
-    """Hears what people say while an issue's pull request is open. `withdraw` takes a change out of the queue."""
+async def take_approval(book: Book, issue: str) -> None:
+    """Take an approval of the last commit on the pull request for the one that is waited for, if one is."""
+    asked, published = book.last(issue, "approval_asked"), book.last(issue, "published")
+    answer = book.last(issue, "approved", "rejected")
+    if asked is None or published is None or (answer is not None and answer.seq > asked.seq):
+        return
+    said = [it for it in book.all(issue, "remark") if text(it.data, "stand") == "approved" and _is_of(it, published)]
+    if said and not wishes(book, issue):
+        await _add(book, issue, "approved", {"by": text(said[-1].data, "author")})
 
-    def __init__(self, reviewing: Reviewing, policy: Policy, book: Book, withdraw: Callable[[IssueId], None]) -> None:
+
+def _is_of(remark: Fact, published: Fact) -> bool:
+    """Tell whether a remark is about what was published last; by the clocks where the forge does not tell."""
+    commit = text(remark.data, "commit")
+    if commit:
+        return commit == text(published.data, "commit")
+    return number(remark.data, "time") >= published.time
+
+
+async def _add(book: Book, issue: str, name: str, data: Mapping[str, Json]) -> Fact:
+    return await book.add(issue, f"{name}:{len(book.all(issue, name)) + 1}", data)
+
+
+class Landing(Protocol):
+    """What the ear needs of the lander."""
+
+    def withdraw(self, issue: IssueId) -> None:
+        """Take an issue's change out of the queue."""
+
+    async def found(self, issue: IssueId, commit: Oid) -> Fact | None:
+        """Record what somebody merged for an issue."""
+
+
+class Ear:
+    """Hears what people say and do while an issue's pull request is open. `told` hears of facts that end its work."""
+
+    def __init__(
+        self, reviewing: Reviewing, policy: Policy, book: Book, lander: Landing, told: Callable[[Fact], None]
+    ) -> None:
         self._reviewing = reviewing
         self._policy = policy
         self._book = book
-        self._withdraw = withdraw
+        self._lander = lander
+        self._told = told
 
     async def listen(self) -> None:
         """Hear for ever."""
@@ -60,30 +98,49 @@ class Ear:
             await self.take_in()
 
     async def take_in(self) -> None:
-        """Write down what was said since the last look; what cannot be heard stops nothing."""
+        """Write down what was said and done since the last look; what cannot be heard stops nothing."""
         for subject in self._book.subjects():
-            if subject != RUN and (pull := self._open_pull(subject)):
-                try:
-                    remarks = await self._reviewing.remarks(pull)
-                except Fault as fault:
-                    LOG.warning("What is said of %s could not be heard: %s", subject, fault.message)
-                    continue
-                for remark in remarks:
-                    await self._heard(subject, remark)
+            published = self._book.last(subject, "published")
+            if subject == RUN or published is None or is_over(self._book, subject):
+                continue
+            try:
+                await self._look(IssueId(subject), published)
+            except Fault as fault:
+                LOG.warning("What is said of %s could not be heard: %s", subject, fault.message)
 
-    def _open_pull(self, subject: str) -> str:
-        published, word = (
-            self._book.last(subject, "published"),
-            self._book.last(subject, "landed", "cancelled", "retry"),
-        )
-        is_over = word is not None and word.name != "retry"
-        return "" if published is None or is_over else text(published.data, "pull_request")
-
-    async def _heard(self, subject: str, remark: Remark) -> None:
-        known = {(text(it.data, "id"), text(it.data, "stand")) for it in self._book.all(subject, "remark")}
-        is_known = (remark.id, remark.stand) in known
-        if is_known or not self._policy.trusted(remark.author, remark.association or "none"):
+    async def _look(self, issue: IssueId, published: Fact) -> None:
+        pull = text(published.data, "pull_request")
+        fate = await self._reviewing.fate(pull)
+        if fate.state == "merged" and fate.commit is not None:
+            if (landed := await self._lander.found(issue, fate.commit)) is not None:
+                self._told(landed)
             return
+        if fate.state == "closed":
+            await self._closed(issue, published)
+            return
+        fresh = [await self._heard(issue, remark) for remark in await self._reviewing.remarks(pull)]
+        await take_approval(self._book, issue)
+        if wishes(self._book, issue):
+            await self._lifted(issue)
+            if any(fresh):
+                self._lander.withdraw(issue)
+
+    async def _closed(self, issue: IssueId, published: Fact) -> None:
+        """Take a pull request that somebody closed for a rejection, once: a retry opens it again."""
+        said = self._book.last(issue, "rejected")
+        if said is None or said.seq < published.seq:
+            data: dict[str, Json] = {"by": "somebody at the forge", "why": "the pull request was closed"}
+            self._told(await _add(self._book, issue, "rejected", data))
+
+    async def _heard(self, issue: IssueId, remark: Remark) -> bool:
+        """Write a remark down; False where it is known, or from somebody who is not heard."""
+        known = [it for it in self._book.all(issue, "remark") if text(it.data, "id") == remark.id]
+        # One that was a wish and was settled is no news; one whose words were changed is.
+        is_known = any(text(it.data, "text") == remark.text for it in known) and (
+            remark.stand == "said" or any(text(it.data, "stand") == remark.stand for it in known)
+        )
+        if is_known or not self._policy.trusted(remark.author, remark.association or "none"):
+            return False
         data: dict[str, Json] = {
             "id": remark.id,
             "author": remark.author,
@@ -92,28 +149,16 @@ class Ear:
             "path": remark.path,
             "line": remark.line,
             "time": remark.time,
+            "commit": remark.commit,
         }
-        await self._add(subject, "remark", data)
-        if remark.stand == "approved":
-            await self._approved(subject, remark)
-        elif wishes(self._book, subject):
-            await self._lifted(subject, remark)
-            self._withdraw(IssueId(subject))
+        await _add(self._book, issue, "remark", data)
+        return True
 
-    async def _approved(self, subject: str, remark: Remark) -> None:
-        """Take an approval for that of `luminaguard approve`, where it is of what waits for one."""
-        asked, published = self._book.last(subject, "approval_asked"), self._book.last(subject, "published")
-        answer = self._book.last(subject, "approved", "rejected")
-        is_answered = asked is None or (answer is not None and answer.seq > asked.seq)
-        if not is_answered and published is not None and remark.time >= published.time:
-            await self._add(subject, "approved", {"by": remark.author})
-
-    async def _lifted(self, subject: str, remark: Remark) -> None:
-        """Take a wish for changes of work that is held for a `luminaguard retry` with these words."""
-        stop, lift = self._book.last(subject, "held", "failed"), self._book.last(subject, "retry", "released")
-        is_stopped = stop is not None and (lift is None or lift.seq < stop.seq)
-        if is_stopped and stop is not None and text(stop.data, "group") in LIFTED_BY_WISHES:
-            await self._add(subject, "retry", {"by": remark.author, "text": remark.text})
-
-    async def _add(self, subject: str, name: str, data: dict[str, Json]) -> None:
-        await self._book.add(subject, f"{name}:{len(self._book.all(subject, name)) + 1}", data)
+    async def _lifted(self, issue: IssueId) -> None:
+        """Take a wish for changes of work that is held for its quality for a `luminaguard retry` with these words."""
+        stop = self._book.last(issue, "held", "failed", "rejected")
+        if stop is None or not is_stopped(self._book, issue) or text(stop.data, "group") not in LIFTED_BY_WISHES:
+            return
+        last = wishes(self._book, issue)[-1]
+        if last.seq > stop.seq:
+            await _add(self._book, issue, "retry", {"by": text(last.data, "author"), "text": text(last.data, "text")})

@@ -35,3 +35,11 @@ class Over:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
     """A person has stopped it; what goes on is decided afresh."""
+
+
+class HeldError(Exception):
+    """No agent may be started for the issue."""
+
+    def __init__(self, hold: Hold) -> None:
+        super().__init__(hold.why)
+        self.hold = hold

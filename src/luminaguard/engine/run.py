@@ -1,6 +1,5 @@
 """A session of a run: every issue as far as it goes, then the proof that what was said is so."""
 
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,19 +11,20 @@ from luminaguard.engine.book import Book
 from luminaguard.engine.doorway import Doorway
 from luminaguard.engine.herald import Herald, last_words
 from luminaguard.engine.lander import Lander
+from luminaguard.engine.opening import asked_of, write_closed, write_plan
 from luminaguard.engine.pulls import Pulls
-from luminaguard.engine.record import issue_json, number, text, texts
+from luminaguard.engine.record import number, texts
 from luminaguard.engine.remarks import Ear
 from luminaguard.engine.session import Session
 from luminaguard.engine.slots import Movement, Slots
 from luminaguard.engine.task import Task
 from luminaguard.engine.verify import verify
 from luminaguard.model.facts import RUN, Fact
+from luminaguard.model.faults import Fault
 from luminaguard.model.ids import IssueId, Json, RunId, natural
-from luminaguard.model.plan import Plan, PlannedIssue
+from luminaguard.model.plan import Plan
 from luminaguard.planner.schedule import remaining_path
 
-LONGEST_NAME = 50
 LAST_WORDS_S = 60.0
 
 
@@ -61,89 +61,21 @@ async def run_session(drivers: Drivers, policy: Policy, request: Request) -> boo
     """
     book = Book(drivers.journal, request.run)
     await book.add(RUN, "started", request.about)
-    asked = await _open(book, request.plan, request.closed)
+    await write_plan(book, request.plan)
     session = len(book.all(RUN, "session")) + 1
-    await book.add(RUN, f"session:{session}", {**request.session, "asked": list(asked)})
+    await book.add(RUN, f"session:{session}", {**request.session, "asked": list(asked_of(book, request.plan))})
     outcome = "interrupted"
     work = _Work(drivers, policy, book, request, session=session)
     try:
         await drivers.trunk.catch_up()
-        is_done = await work.until_still(asked)
+        is_done = await work.until_still()
         outcome = "done" if is_done else "held"
     finally:
         with anyio.move_on_after(5, shield=True):
             notes: list[Json] = [*drivers.ledger.notes(request.run)] if drivers.ledger else []
-            await book.add(
-                RUN, f"session_ended:{session}", {"outcome": outcome, "notes": notes, "told": work.told_up_to}
-            )
+            ended: dict[str, Json] = {"outcome": outcome, "notes": notes, "told": work.told_up_to}
+            await book.add(RUN, f"session_ended:{session}", ended)
     return is_done
-
-
-async def _open(book: Book, plan: Plan, closed: frozenset[IssueId]) -> tuple[IssueId, ...]:
-    """Write what is planned; name the issues of this session, those that an earlier plan of the run holds included."""
-    waves = {issue: number for number, wave in enumerate(plan.waves, start=1) for issue in wave}
-    async with anyio.create_task_group() as group:
-        for planned in plan.issues:
-            group.start_soon(book.add, planned.issue.id, "planned", _planned(planned, waves[planned.issue.id]))
-        for subject in book.subjects():
-            word = book.last(subject, "landed", "cancelled", "retry")
-            is_over = word is not None and word.name != "retry"
-            if IssueId(subject) in closed and not is_over:
-                count = len(book.all(subject, "cancelled")) + 1
-                group.start_soon(book.add, subject, f"cancelled:{count}", {"by": "the tracker: it is closed there"})
-    asked = {it.issue.id for it in plan.issues}
-    asked |= _needs_of(book, asked)
-    asked |= {IssueId(it) for it in book.subjects() if book.get(it, "landed") and not _is_proven(book, it)}
-    return tuple(sorted(asked, key=natural))
-
-
-def _is_proven(book: Book, subject: str) -> bool:
-    """Tell whether what landed is closed, and verified by a session that came to its end.
-
-    The tracker may know an issue as closed before we have written it down, and then nobody plans it any more.
-    """
-    last = book.last(RUN, "session", "session_ended")
-    was_cut_short = last is not None and (last.name == "session" or text(last.data, "outcome") == "interrupted")
-    return book.get(subject, "closed") is not None and not was_cut_short
-
-
-def _needs_of(book: Book, issues: set[IssueId]) -> set[IssueId]:
-    found: set[IssueId] = set()
-    todo = list(issues)
-    while todo:
-        planned = book.get(todo.pop(), "planned")
-        assert planned is not None
-        fresh = set(map(IssueId, texts(planned.data, "needs"))) - found
-        found |= fresh
-        todo.extend(fresh)
-    return found
-
-
-def _planned(planned: PlannedIssue, wave: int) -> dict[str, Json]:
-    issue = planned.issue
-    return {
-        "title": issue.title,
-        "kind": planned.kind,
-        "needs": list(planned.needs),
-        "wave": wave,
-        "estimate_s": planned.estimate_s,
-        "priority": issue.priority,
-        "risk": planned.risk,
-        "branch": planned.present.branch or branch_of(issue.id),
-        "deliverables": list(planned.deliverables),
-        "issue": issue_json(issue),
-    }
-
-
-def branch_of(issue: IssueId) -> str:
-    """Name an issue's work branch."""
-    safe = "".join(char if char.isalnum() or char in "-_." else "-" for char in issue)[:LONGEST_NAME].strip(".-")
-    safe = safe.replace("..", ".")
-    if safe and safe == issue and not issue.endswith(".lock"):
-        return f"feature/issue-{issue}"
-    # '+' stands in no name that was taken as it is, so no two issues ever share a branch.
-    told_apart = hashlib.sha256(issue.encode(errors="surrogatepass")).hexdigest()[:12]
-    return f"feature/issue-{safe}+{told_apart}"
 
 
 class _Work:
@@ -151,10 +83,12 @@ class _Work:
 
     def __init__(self, drivers: Drivers, policy: Policy, book: Book, request: Request, *, session: int) -> None:
         self._drivers = drivers
+        self._policy = policy
         self._book = book
         self._request = request
         self._number = session
-        self._verified = 0
+        self._at_work: set[IssueId] = set()
+        self._proven: set[IssueId] = set()
         lander = Lander(drivers, policy, book)
         self._session = Session(
             drivers=drivers,
@@ -168,13 +102,13 @@ class _Work:
             landed={},
         )
         self._herald = _herald(drivers, book)
-        reviewing = drivers.reviewing
-        self._ear = Ear(reviewing, policy, book, lander.withdraw) if reviewing else None
+        self._ear = Ear(drivers.reviewing, policy, book, lander, self._told) if drivers.reviewing else None
 
-    async def until_still(self, asked: tuple[IssueId, ...]) -> bool:
+    async def until_still(self) -> bool:
         """Work until nothing moves any more; with arrivals for ever. Say whether all landed, proven and closed."""
+        # What was merged closed its issue: that is looked up before an issue that is closed counts as nobody's wish.
         await self._session.lander.recover()
-        tasks = self._tasks(asked, self._request.closed)
+        asked, tasks = await self._taken_in(self._request.plan, self._request.closed)
         if all(task.is_finished for task in tasks) and self._request.arrivals is None:
             await self._tell()
             return await self._prove(asked)
@@ -210,47 +144,67 @@ class _Work:
             group.start_soon(self._ear.listen)
 
     def _told(self, fact: Fact) -> None:
-        if fact.name == "cancelled":
+        """Let an agent stop, and a change leave the queue, that nobody wants any more."""
+        if fact.name in ("cancelled", "landed"):
             self._drivers.placement.stop(self._book.run, IssueId(fact.subject))
-        if fact.name in ("cancelled", "rejected"):
+        if fact.name in ("cancelled", "rejected", "landed"):
             self._session.lander.withdraw(IssueId(fact.subject))
         self._session.doorway.told(fact)
 
-    def _tasks(self, asked: Sequence[IssueId], closed: frozenset[IssueId]) -> list[Task]:
-        """Make the tasks of issues that have none yet."""
-        book, landed = self._book, self._session.landed
-        fresh = [issue for issue in asked if issue not in landed]
-        for issue in fresh:
-            landed[issue] = anyio.Event()
+    async def _taken_in(self, plan: Plan, closed: frozenset[IssueId]) -> tuple[tuple[IssueId, ...], list[Task]]:
+        """Write down what was closed; give who is asked for, and the tasks of those that have none at work."""
+        for fact in await write_closed(self._book, closed):
+            self._told(fact)
+        asked = asked_of(self._book, plan)
+        landed = self._session.landed
+        for issue in asked:
+            landed.setdefault(issue, anyio.Event())
         for issue, event in landed.items():
             # What somebody else has closed is there as well for those that need it.
-            if book.get(issue, "landed") is not None or issue in closed:
+            if self._book.get(issue, "landed") is not None or issue in closed:
                 event.set()
-        ranks = _ranks(book, asked)
-        return [Task(self._session, issue, rank=ranks[issue]) for issue in fresh]
+        ranks = _ranks(self._book, asked)
+        return asked, [Task(self._session, it, rank=ranks[it]) for it in asked if it not in self._at_work]
 
     def _start(self, group: TaskGroup, tasks: Sequence[Task]) -> None:
         # Agents that are still at work from before get the first slots: otherwise more than `slots` would be.
         for task in sorted(tasks, key=lambda task: (not task.is_under_way, -task.rank, natural(task.id))):
-            group.start_soon(task.run)
+            self._at_work.add(task.id)
+            group.start_soon(self._run, task)
+
+    async def _run(self, task: Task) -> None:
+        await task.run()
+        self._at_work.discard(task.id)
 
     async def _take_in_arrivals(self, group: TaskGroup, arrivals: Callable[[], Awaitable[Arrived]]) -> None:
         while True:
             arrived = await arrivals()
-            asked = await _open(self._book, arrived.plan, arrived.closed)
-            self._start(group, self._tasks(asked, arrived.closed))
+            await write_plan(self._book, arrived.plan)
+            merged = [it for it in arrived.closed if it in self._at_work and await self._has_merged(it)]
+            _, tasks = await self._taken_in(arrived.plan, arrived.closed.difference(merged))
+            self._start(group, tasks)
+
+    async def _has_merged(self, issue: IssueId) -> bool:
+        """Tell whether a merge closed the issue, and so none of it is nobody's wish; a doubt counts as one."""
+        try:
+            landed = await self._session.lander.merged_before(issue)
+        except Fault:
+            return True
+        if landed is not None:
+            self._told(landed)
+        return landed is not None
 
     async def _watch(self) -> None:
         """Prove for ever what landed, each time that nothing moves."""
+        movement = self._session.movement
         while True:
-            await self._session.movement.all_still()
+            await movement.all_still()
+            stirs = movement.stirs
             await self._tell()
-            await self._drivers.trunk.catch_up()
-            landed = sum(self._book.get(issue, "closed") is not None for issue in self._session.landed)
-            if landed > self._verified:
-                self._verified = landed
-                await self._prove(tuple(self._session.landed))
-            await self._session.movement.stirred()
+            closed = {it for it in self._session.landed if self._book.get(it, "closed") is not None}
+            if (fresh := closed - self._proven) and await self._prove(tuple(sorted(fresh, key=natural))):
+                self._proven |= fresh
+            await movement.stirred(since=stirs)
 
     async def _prove(self, asked: tuple[IssueId, ...]) -> bool:
         await self._drivers.trunk.catch_up()

@@ -57,6 +57,7 @@ class Movement:
         self._moving = 0
         self._still = anyio.Event()
         self._stir = anyio.Event()
+        self.stirs = 0
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -78,6 +79,7 @@ class Movement:
 
     def _begin(self) -> None:
         self._moving += 1
+        self.stirs += 1
         self._stir.set()
 
     def _stop(self) -> None:
@@ -85,9 +87,9 @@ class Movement:
         if not self._moving:
             self._still.set()
 
-    async def stirred(self) -> None:
-        """Wait until somebody moves."""
-        while not self._moving:
+    async def stirred(self, *, since: int) -> None:
+        """Wait until somebody has begun to move since there were so many `stirs`."""
+        while self.stirs == since:
             self._stir = anyio.Event()
             await self._stir.wait()
 

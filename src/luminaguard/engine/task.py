@@ -1,32 +1,26 @@
 """One issue's way through a session, replayed from the top: what the journal remembers is not done again."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+import anyio
+
 from luminaguard.engine.assignment import assignment_of
-from luminaguard.engine.lander import Blamed, Gone, Ticket
+from luminaguard.engine.gating import Gating
 from luminaguard.engine.orders import Orders
-from luminaguard.engine.record import findings_json, number, text
-from luminaguard.engine.remarks import remarks_text, unanswered, wishes
-from luminaguard.engine.results import GOES_ON, Again, Hold, Over, Parked
+from luminaguard.engine.record import number, text
+from luminaguard.engine.results import GOES_ON, Again, HeldError, Hold, Over, Parked
 from luminaguard.engine.session import Session
-from luminaguard.gates.base import Gate, Subject
+from luminaguard.engine.words import is_cancelled, is_over, is_stopped
 from luminaguard.model.facts import Fact
-from luminaguard.model.faults import Fault
+from luminaguard.model.faults import Fault, Transient
 from luminaguard.model.ids import IssueId, Json, Oid
-from luminaguard.model.work import Change, Conflict, Verdict
+from luminaguard.model.work import Change
 
 
 class _NotWantedError(Exception):
     """A person stopped the issue before its agent was started."""
-
-
-class _HeldError(Exception):
-    """No agent may be started for the issue."""
-
-    def __init__(self, hold: Hold) -> None:
-        super().__init__(hold.why)
-        self.hold = hold
 
 
 class Task:
@@ -38,6 +32,8 @@ class Task:
         self.rank = rank
         self._asked = assignment_of(session.book, issue)
         self._orders = Orders(session, self._asked)
+        self._gating = Gating(session, self._asked, rank=rank)
+        self._down_since: float | None = None
         self.id = issue
         self.issue = self._asked.issue
 
@@ -49,7 +45,11 @@ class Task:
     @property
     def is_finished(self) -> bool:
         """Tell whether nothing at all is left to do."""
-        return self._book.get(self.id, "closed") is not None or self._is_over()
+        return self._book.get(self.id, "closed") is not None or (self._is_over() and not self._has_landed)
+
+    @property
+    def _has_landed(self) -> bool:
+        return self._book.get(self.id, "landed") is not None
 
     @property
     def is_under_way(self) -> bool:
@@ -60,11 +60,11 @@ class Task:
     async def run(self) -> None:
         """Go on until the issue is landed and closed, over, or the session ends."""
         with self._session.movement.moving():
-            if self._book.get(self.id, "landed") is None:
+            if not self._has_landed:
                 await self._until_needs_landed()
                 await self._until_trusted()
                 await self._work()
-            if self._book.get(self.id, "landed") is not None:
+            if self._has_landed:
                 self._session.landed[self.id].set()
                 await self._until_closed()
 
@@ -87,8 +87,10 @@ class Task:
         return trusted or self._book.get(self.id, "released") is not None
 
     def _is_over(self) -> bool:
-        word = self._book.last(self.id, "cancelled", "retry")
-        return word is not None and word.name == "cancelled"
+        return is_over(self._book, self.id)
+
+    def _is_stopped(self) -> bool:
+        return is_stopped(self._book, self.id)
 
     async def _work(self) -> None:
         if not self._is_over():
@@ -99,17 +101,35 @@ class Task:
                 continue
             try:
                 result = await self._attempt(self._orders.next())
+            except Transient as fault:
+                if await self._has_waited(fault):
+                    continue
+                result = self._hold_of(fault)
             except Fault as fault:
-                how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
-                result = Hold(why=fault.message, who="you", how=how, group=GOES_ON)
+                result = self._hold_of(fault)
+            self._down_since = None
             if isinstance(result, Over):
                 return
             if not isinstance(result, Parked):
                 await self._settle(result)
 
-    def _is_stopped(self) -> bool:
-        stop, lift = self._orders.stop(), self._book.last(self.id, "retry", "released", "cancelled")
-        return stop is not None and (lift is None or lift.seq < stop.seq)
+    async def _has_waited(self, fault: Transient) -> bool:
+        """Wait for another try at what does not answer; False where the time for that is over."""
+        now, policy = time.monotonic(), self._session.policy
+        if self._down_since is None:
+            self._down_since = now
+            count = len(self._book.all(self.id, "attempt"))
+            await self._book.add_next(self.id, "waiting", count, {"why": f"waits: {fault.message}"})
+        if now - self._down_since > policy.wait_minutes * 60:
+            self._down_since = None
+            return False
+        with anyio.move_on_after(policy.poll_s):
+            await self._book.news(self.id)
+        return True
+
+    def _hold_of(self, fault: Fault, *, what: str = "") -> Hold:
+        how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
+        return Hold(why=f"{what}{fault.message}", who="you", how=how, group=GOES_ON)
 
     async def _until_lifted(self) -> None:
         with self._session.movement.parked():
@@ -170,9 +190,11 @@ class Task:
         return Hold(why=why, who="you", how=how, group="review", log=result.feedback)
 
     async def _attempt(self, count: int) -> Again | Hold | Over | Parked:
+        if await self._session.lander.merged_before(self.id) is not None:
+            return Over()
         try:
             made = await self._agent(count)
-        except _HeldError as held:
+        except HeldError as held:
             return held.hold
         self._book.take_in()  # whoever stopped the agent wrote it down first
         if not made or self._is_over() or self._is_stopped():
@@ -190,10 +212,12 @@ class Task:
             what = f"nothing changed: the agent {said_of(made)} and {left}"
             return Again(why="retry", what=what, feedback=self._log(what, made), has_work=False)
         change = Change(issue=self.id, attempt=count, commit=Oid(commit), title=self.issue.title)
+        if await self._session.lander.merged_before(self.id) is not None:  # while its agent was at work
+            return Over()
         await self._session.pulls.publish(change)
         try:
-            return await self._gates(change, base=target)
-        except _HeldError as held:
+            return await self._gating.let_through(change, base=target)
+        except HeldError as held:
             return replace(held.hold, group=GOES_ON)
 
     async def _cut_short(self, count: int, made: Mapping[str, Json], *, has_work: bool) -> Again | None:
@@ -235,7 +259,7 @@ class Task:
             return None
         await self._session.doorway.until_open(self._session.movement)
         if (hold := self._session.doorway.stop(self.id)) is not None:
-            raise _HeldError(hold)
+            raise HeldError(hold)
         # Opened no sooner than this: what landed while it waited for a slot is in its base.
         await self._orders.open(count)
         order = self._orders.order(count)
@@ -257,154 +281,23 @@ class Task:
         data: dict[str, Json] = {"agent": policy.agent, "isolation": placement.isolation}
         await self._book.add(self.id, f"placed:{count}.{k}", data)
 
-    # Gates, then the queue.
-
-    async def _gates(self, change: Change, *, base: Oid) -> Again | Hold | Over | Parked:
-        ticket = self._ticket(change)
-        if (wished := self._wished()) is not None:
-            return wished
-        if (sent_back := await self._review(change, ticket, base)) is not None:
-            return sent_back
-        if self._session.policy.human and (answer := await self._approval(change, ticket)) is not None:
-            return answer
-        if self._is_over() or self._is_stopped():
-            return Parked()
-        if (wished := self._wished()) is not None:
-            return wished
-        await self._book.add(self.id, f"queued:{change.attempt}", {"commit": change.commit})
-        return await self._queue(ticket)
-
-    def _wished(self) -> Again | None:
-        """Send it back to the agent where people want something changed on the pull request."""
-        if not wishes(self._book, self.id):
-            return None
-        remarks = unanswered(self._book, self.id)
-        people = ", ".join(dict.fromkeys(text(remark.data, "author") for remark in remarks))
-        what = f"{people} asked for changes on the pull request"
-        return Again(why="remarks", what=what, feedback=remarks_text(remarks), has_work=True)
-
-    def _ticket(self, change: Change) -> Ticket:
-        # The commit's date is the time of a fact, so that a replay composes the very same commit.
-        when = self._fact(f"agent:{change.attempt}").time
-        return Ticket(
-            change=change,
-            issue=self.issue,
-            message=self._session.pulls.message(self._asked, closes=True),
-            when=when,
-            rank=self.rank,
-        )
-
-    async def _review(self, change: Change, ticket: Ticket, base: Oid) -> Again | Hold | None:
-        review = self._session.drivers.review
-        if review is None:
-            return None
-        kind = f"review:{change.attempt}"
-        if self._book.get(self.id, kind) is None:
-            # A review costs money: nobody is asked to read what the checks refuse.
-            early = await self._session.lander.judge_early(change, ticket)
-            if isinstance(early, Blamed):
-                return self._blamed(early)
-            if isinstance(early, Conflict) or not early.ok:
-                return self._sent_back(early)
-            await self._ask_review(review, kind, change, base, early)
-        said = self._fact(kind).data
-        if said["ok"]:
-            return None
-        what = f"the review holds it back: {text(said, 'why')}"
-        return Again(why="review", what=what, feedback=text(said, "log"), has_work=True)
-
-    async def _ask_review(self, review: Gate, kind: str, change: Change, base: Oid, early: Verdict) -> None:
-        doorway = self._session.doorway
-        await doorway.until_open(self._session.movement)
-        if (hold := doorway.stop(self.id)) is not None:
-            raise _HeldError(hold)
-        subject = Subject(issue=self.issue, commit=change.commit, base=base, attempt=change.attempt, checks=early)
-        verdict = await review.judge(subject)
-        data: dict[str, Json] = {
-            "ok": verdict.ok,
-            "why": verdict.why,
-            "findings": findings_json(verdict.findings),
-            "grade": verdict.grade,
-            "seconds": verdict.seconds,
-            "log": verdict.log,
-            **doorway.spent(self.id, change.attempt, "review"),
-        }
-        await self._book.add(self.id, kind, data)
-
-    async def _approval(self, change: Change, ticket: Ticket) -> Again | Hold | Parked | None:
-        kind = f"approval_asked:{change.attempt}"
-        if self._book.get(self.id, kind) is None:
-            early = await self._session.lander.judge_early(change, ticket)
-            if isinstance(early, Blamed):
-                return self._blamed(early)
-            if isinstance(early, Conflict) or not early.ok:
-                return self._sent_back(early)
-            await self._book.add(self.id, kind, {"why": "the checks passed; landing.approve is 'human'"})
-        asked = self._fact(kind)
-        with self._session.movement.parked():
-            while not self._answered(asked) and not self._is_over() and not wishes(self._book, self.id):
-                await self._book.news(self.id)
-        if (wished := self._wished()) is not None:
-            return wished
-        # An older answer was about an earlier attempt.
-        answer = self._book.last(self.id, "approved", "rejected") if self._answered(asked) else None
-        return None if answer is not None and answer.name == "approved" else Parked()
-
-    def _answered(self, asked: Fact) -> bool:
-        answer = self._book.last(self.id, "approved", "rejected")
-        return answer is not None and answer.seq > asked.seq
-
-    async def _queue(self, ticket: Ticket) -> Again | Hold | Over | Parked:
-        result = await self._session.lander.submit(ticket)
-        match result:
-            case Fact():
-                return Over()
-            case Gone():
-                return Parked()
-            case Blamed():
-                return self._blamed(result)
-            case _:
-                return self._sent_back(result)
-
-    def _blamed(self, blamed: Blamed) -> Hold:
-        why = f"'{self._session.policy.target}' itself fails: {blamed.base_verdict.why}"
-        how = f"mend the target, then: luminaguard retry {self.id}"
-        return Hold(why=why, who="you", how=how, group=GOES_ON)
-
-    def _sent_back(self, result: Conflict | Verdict) -> Again:
-        if isinstance(result, Conflict):
-            what = f"it conflicts with '{self._session.policy.target}' in {', '.join(result.paths)}"
-            feedback = f"{self._intents(result)}\n\n{result.hunks}"
-            return Again(why="conflict", what=what, feedback=feedback, has_work=True)
-        return Again(why="checks", what=result.why, feedback=f"{result.why}\n\n{result.log}", has_work=True)
-
-    def _intents(self, conflict: Conflict) -> str:
-        """Say what the other side wanted: the issues that landed on the same paths."""
-        lines = []
-        for subject in self._book.subjects():
-            landed, planned = self._book.get(subject, "landed"), self._book.get(subject, "planned")
-            if landed is None or planned is None:
-                continue
-            files = landed.data["files"]
-            assert isinstance(files, list)
-            touched = {str(it["path"]) for it in files if isinstance(it, dict)}
-            if touched & set(conflict.paths):
-                lines.append(f"#{subject} landed: {text(planned.data, 'title')}")
-        return "\n".join(lines)
-
     async def _until_closed(self) -> None:
-        while True:
+        while self._book.get(self.id, "closed") is None:
             try:
                 await self._session.pulls.close(self.id)
+            except Transient as fault:
+                if not await self._has_waited(fault):
+                    await self._hold_closing(fault)
             except Fault as fault:
-                how = f"{fault.hint + '; then' if fault.hint else 'then'}: luminaguard retry {self.id}"
-                hold = Hold(why=f"landed, but not closed: {fault.message}", who="you", how=how, group=GOES_ON)
-                await self._hold("held", hold)
-                if self._is_over():
-                    return
-                await self._until_lifted()
-            else:
+                await self._hold_closing(fault)
+            if is_cancelled(self._book, self.id):
                 return
+
+    async def _hold_closing(self, fault: Fault) -> None:
+        await self._hold("held", self._hold_of(fault, what="landed, but not closed: "))
+        with self._session.movement.parked():
+            while self._is_stopped() and not is_cancelled(self._book, self.id):
+                await self._book.news(self.id)
 
 
 def said_of(made: Mapping[str, Json]) -> str:

@@ -38,7 +38,11 @@ def _landed(book: Book, asked: tuple[IssueId, ...]) -> dict[IssueId, tuple[Oid, 
 async def _commits_on_target(drivers: Drivers, book: Book, asked: tuple[IssueId, ...], details: list[str]) -> bool:
     started = book.get(RUN, "started")
     assert started is not None
-    history = dict(await drivers.trunk.first_parents(Oid(text(started.data, "base"))))
+    try:
+        history = dict(await drivers.trunk.first_parents(Oid(text(started.data, "base"))))
+    except Fault as fault:
+        details.append(f"the target cannot be read: {fault.message}")
+        return False
     missing = [issue for issue, (commit, tree) in _landed(book, asked).items() if history.get(commit) != tree]
     details += [
         f"#{issue}: its commit is not in the target's first-parent history, or has another tree" for issue in missing

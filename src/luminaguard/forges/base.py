@@ -105,7 +105,8 @@ Stand = Literal["said", "changes", "approved"]
 class Remark:
     """What a person says on a pull request. `id` is the forge's.
 
-    `path` and `line` tell where, None and 0 where it is said of the whole. `time` is seconds since the epoch.
+    `path` and `line` tell where, None and 0 where it is said of the whole. `time` is seconds since the epoch, `commit`
+    the head that the person looked at, None where the forge does not tell.
     """
 
     id: str
@@ -114,8 +115,17 @@ class Remark:
     text: str
     stand: Stand
     time: float
+    commit: Oid | None = None
     path: str | None = None
     line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a pull request; `commit` is what it was merged as."""
+
+    state: Literal["open", "merged", "closed"]
+    commit: Oid | None = None
 
 
 class Reviewing(Protocol):
@@ -123,6 +133,9 @@ class Reviewing(Protocol):
 
     async def post_review(self, pull: str, note: ReviewNote) -> None:
         """Show a review; the same commit's a second time changes nothing. Never approves in a person's name."""
+
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a pull request, by whomever; a landing that we recorded is a merge."""
 
     async def remarks(self, pull: str) -> tuple[Remark, ...]:
         """List what people have said, oldest first; nothing of ours, nothing of bots."""
@@ -188,8 +201,8 @@ class Merging(Protocol):
     ) -> Merged | NotMerged:
         """Merge if the head is still `head`, by the native queue where one is required; asked again, it looks first."""
 
-    async def merged(self, pull: str) -> Oid | None:
-        """Tell what a pull request was merged as, by whomever; None where it was not."""
+    async def leave(self, pull: str) -> None:
+        """Take back what `merge` has handed over: a place in a queue, auto-merge; where there is none, nothing."""
 
 
 class Commenting(Protocol):

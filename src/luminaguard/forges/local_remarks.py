@@ -31,7 +31,13 @@ def _of_review(it: Review, verdicts: dict[str, int]) -> Iterator[Remark]:
     stand: Stand = _STAND[it.state] if verdicts.get(it.author) == it.seq else "said"
     if it.text.strip() or stand != "said":
         yield Remark(
-            id=f"review-{it.seq}", author=it.author, association=OWNER, text=it.text, stand=stand, time=it.time
+            id=f"review-{it.seq}",
+            author=it.author,
+            association=OWNER,
+            text=it.text,
+            stand=stand,
+            time=it.time,
+            commit=it.head,
         )
     for line in it.lines:
         yield Remark(
@@ -41,6 +47,7 @@ def _of_review(it: Review, verdicts: dict[str, int]) -> Iterator[Remark]:
             text=line.text,
             stand="changes" if stand == "changes" else "said",
             time=it.time,
+            commit=it.head,
             path=line.path,
             line=line.line or 0,
         )

@@ -8,7 +8,7 @@ from functools import partial
 
 from anyio import to_thread
 
-from luminaguard.forges.base import CheckState, Comment, ForeignCheck, ReportPlace, ReviewNote, Rules
+from luminaguard.forges.base import CheckState, Comment, Fate, ForeignCheck, ReportPlace, ReviewNote, Rules
 from luminaguard.forges.base import Remark as Said
 from luminaguard.forges.local_remarks import OWNER, is_person, remarks_of
 from luminaguard.forges.marks import comment_key, mark, marked, report_key
@@ -45,6 +45,10 @@ class LocalTalk:
         """Show a review, its findings on their lines; the same commit's a second time changes nothing."""
         review = partial(self._talk.review_once, author=US, head=note.commit, text=_text(note), remarks=_on_lines(note))
         await to_thread.run_sync(review, pull)
+
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a pull request, by the face or by us."""
+        return await to_thread.run_sync(self._talk.fate, pull)
 
     async def remarks(self, pull: str) -> tuple[Said, ...]:
         """List what people have said, oldest first."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from luminaguard.forges.base import Fate
+from luminaguard.forges.fates import fate_of
 from luminaguard.forges.fields import one_line
 from luminaguard.forges.store import Comment, TrackerStore, checked_text, next_number, pull_row
 from luminaguard.model.faults import UserFault
@@ -131,6 +133,12 @@ class Talk:
         """Give the number of a pull request by what a person types; a UserFault where there is none."""
         with self._database.reading() as connection:
             return int(pull_row(connection, pull)["number"])
+
+    def fate(self, pull: str) -> Fate:
+        """Tell what became of a pull request by what a person types; a UserFault where there is none."""
+        with self._database.reading() as connection:
+            row = pull_row(connection, pull)
+            return fate_of(row["merged"], is_closed=bool(row["is_closed"]))
 
     def open_pull(self, form: PullForm) -> int:
         """Open a pull request and return its number.

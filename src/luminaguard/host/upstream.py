@@ -102,7 +102,9 @@ class Upstream:
         """
         ref = f"refs/heads/{branch}"
         there = await self.branch(branch)
+        ours = f"refs/luminaguard/pushed/{branch}"
         if there == commit:
+            await self.git.run("update-ref", ours, commit)  # a kill may have come before this
             return ""
         if there is not None and not await self.git.is_ancestor(there, commit):
             kept = f"refs/luminaguard/kept/{branch}/{there[:12]}"
@@ -114,7 +116,7 @@ class Upstream:
         refused = await self._push(f"--force-with-lease={ref}:{there or ''}", f"{commit}:{ref}")
         if refused is not None:
             raise HostFault(f"the remote '{self.remote}' takes no push to '{branch}': {refused}")
-        await self.git.run("update-ref", f"refs/luminaguard/pushed/{branch}", commit)
+        await self.git.run("update-ref", ours, commit)
         return ""
 
     async def _is_ours(self, branch: str, commit: Oid) -> bool:

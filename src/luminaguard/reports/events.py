@@ -65,7 +65,8 @@ def _agent(fact: Fact) -> str:
 
 def _published(fact: Fact) -> str:
     pull, branch = text_at(fact.data, "pull_request"), text_at(fact.data, "branch")
-    return f"published {branch}" + (f" as pull request {pull}" if pull else "")
+    said = f"published {branch}" + (f" as pull request {pull}" if pull else "")
+    return because(said, text_at(fact.data, "note"))
 
 
 def _review(fact: Fact) -> str:

@@ -35,6 +35,7 @@ from luminaguard.forges.verdicts import StatusState, Verdicts
 from luminaguard.model.ids import Oid
 
 MARIA = "maria"
+BY_HAND = Oid("d" * 40)
 PLACE = ReportPlace(issue="1")
 WORD: dict[Stand, ReviewState] = {"said": "COMMENTED", "changes": "CHANGES_REQUESTED", "approved": "APPROVED"}
 GITEA_WORD: dict[Stand, str] = {"said": "COMMENT", "changes": "REQUEST_CHANGES", "approved": "APPROVED"}
@@ -65,9 +66,10 @@ class Shown:
 
 
 class Ground(Protocol):
-    """One forge, and the people on it. `association` is MARIA's."""
+    """One forge, and the people on it. `association` is MARIA's; `tells_commits`: of a review, what it looked at."""
 
     association: str
+    tells_commits: bool
 
     def opened(self) -> Opened: ...
     def push(self, branch: str, head: str) -> None: ...
@@ -77,18 +79,27 @@ class Ground(Protocol):
     def says(self, pull: str, text: str, *, bot: bool = False) -> None: ...
     def says_on(self, issue: str, text: str) -> None: ...
     def judges(self, commit: Oid, name: str, state: CheckState) -> None: ...
+    def closes(self, pull: str) -> None: ...
+    def merges_by_hand(self, pull: str) -> Oid: ...
 
 
 class MergingGround(Ground, Protocol):
-    """A forge that merges by itself. `merges` counts how often it did."""
+    """A forge that merges by itself. `merges` counts how often it did, `changes` what it was asked for and did.
+
+    After `makes_wait` a merge waits for checks; `has_handed_over` tells whether the forge does it when they are there.
+    """
 
     def merges(self) -> int: ...
+    def changes(self) -> int: ...
+    def makes_wait(self, pull: str) -> None: ...
+    def has_handed_over(self, pull: str) -> bool: ...
 
 
 class LocalGround:
     """The local tracker, and its people as its face lets them in."""
 
     association = "owner"
+    tells_commits = True
 
     def __init__(self, root: Path) -> None:
         self.store = TrackerStore(root / "tracker.db")
@@ -120,6 +131,13 @@ class LocalGround:
     def judges(self, commit: Oid, name: str, state: CheckState) -> None:
         Verdicts(self.store).report(commit, context=name, state=STATUS[state], author=MARIA)
 
+    def closes(self, pull: str) -> None:
+        Talk(self.store).turn_pull(int(pull), is_closed=True, who=MARIA)
+
+    def merges_by_hand(self, pull: str) -> Oid:
+        self.store.mark_merged(pull, commit=BY_HAND, who=MARIA)
+        return BY_HAND
+
 
 class FileGround(LocalGround):
     """A folder of Markdown, with the local tracker behind it; every forge that is opened has yet to read it."""
@@ -147,6 +165,7 @@ class GitHubGround:
     """A GitHub of this process."""
 
     association = "owner"
+    tells_commits = True
 
     def __init__(self, _: Path) -> None:
         self.server = Server()
@@ -193,14 +212,31 @@ class GitHubGround:
         self.server.now += 1
         self.server.make_status({"state": STATUS[state], "context": name, "description": ""}, commit)
 
+    def closes(self, pull: str) -> None:
+        self.server.items[int(pull)]["state"] = "closed"
+
+    def merges_by_hand(self, pull: str) -> Oid:
+        return Oid(self.server.merged(self.server.items[int(pull)]))
+
     def merges(self) -> int:
         return len(self.server.merges)
+
+    def changes(self) -> int:
+        return self.server.changes()
+
+    def makes_wait(self, pull: str) -> None:
+        self.server.items[int(pull)]["mergeable_state"] = "blocked"
+        self.server.auto_allowed = True
+
+    def has_handed_over(self, pull: str) -> bool:
+        return int(pull) in self.server.auto
 
 
 class GitLabGround:
     """A GitLab of this process: its people say with the merge request's reviewers how they stand."""
 
     association = "member"
+    tells_commits = False
 
     def __init__(self, _: Path) -> None:
         self.lab = filled(gitlab_lab())
@@ -245,11 +281,31 @@ class GitLabGround:
     def merges(self) -> int:
         return self.server.merges
 
+    def changes(self) -> int:
+        return len(self.server.changes)
+
+    def makes_wait(self, pull: str) -> None:
+        self._item(pull)["detailed_merge_status"] = "ci_still_running"
+
+    def has_handed_over(self, pull: str) -> bool:
+        return bool(self._item(pull).get("merge_when_pipeline_succeeds"))
+
+    def closes(self, pull: str) -> None:
+        self._item(pull)["state"] = "closed"
+
+    def merges_by_hand(self, pull: str) -> Oid:
+        self._item(pull).update({"state": "merged", "merge_commit_sha": BY_HAND})
+        return BY_HAND
+
+    def _item(self, pull: str) -> dict[str, Any]:
+        return self.server.requests_by_iid[int(pull.removeprefix("!"))]
+
 
 class GiteaGround:
     """A Gitea of this process."""
 
     association = "member"
+    tells_commits = True
 
     def __init__(self, _: Path) -> None:
         self.lab = filled(gitea_lab())
@@ -285,6 +341,22 @@ class GiteaGround:
 
     def merges(self) -> int:
         return self.server.merges
+
+    def changes(self) -> int:
+        return len(self.server.changes)
+
+    def makes_wait(self, pull: str) -> None:
+        self.server.waits_for_checks = True
+
+    def has_handed_over(self, pull: str) -> bool:
+        return int(pull) in self.server.scheduled
+
+    def closes(self, pull: str) -> None:
+        self.server.pulls[int(pull)]["state"] = "closed"
+
+    def merges_by_hand(self, pull: str) -> Oid:
+        self.server.merged(self.server.pulls[int(pull)], BY_HAND)
+        return BY_HAND
 
 
 NEXT_YEAR = "2027-11-21T10:00:00.000Z"

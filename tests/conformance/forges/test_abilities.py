@@ -17,7 +17,7 @@ from ability_grounds import (
     MergingGround,
 )
 
-from luminaguard.forges.base import CheckState, Merged, NotMerged, PullDraft, ReviewNote, Rules
+from luminaguard.forges.base import CheckState, Fate, Merged, NotMerged, PullDraft, ReviewNote, Rules
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Issue
 from luminaguard.model.work import Finding, Severity
@@ -159,6 +159,57 @@ def test_remarks_tell_who_says_it_and_how_they_stand_to_the_project(ground: Grou
     assert 0 < found[0].time <= found[1].time
 
 
+def test_review_tells_the_commit_that_it_looked_at(ground: Ground) -> None:
+    pull = pull_on(ground)
+    ground.reviews(pull, "approved", "")
+    pull_on(ground, head=B)
+    [found] = anyio.run(ground.opened().voice.remarks, pull)
+    assert (found.stand, found.commit) == ("approved", A if ground.tells_commits else None)
+
+
+def fate(ground: Ground, pull: str) -> Fate:
+    return anyio.run(ground.opened().voice.fate, pull)
+
+
+def landed(ground: Ground, pull: str, commit: Oid = C) -> None:
+    anyio.run(partial(ground.opened().forge.mark_merged, pull, commit=commit))
+
+
+def test_pull_request_that_nobody_touched_is_open(ground: Ground) -> None:
+    assert fate(ground, pull_on(ground)) == Fate(state="open")
+
+
+def test_landing_that_we_recorded_is_a_merge_and_the_first_one_counts(ground: Ground) -> None:
+    pull = pull_on(ground)
+    for commit in (C, B):
+        landed(ground, pull, commit)
+        assert fate(ground, pull) == Fate(state="merged", commit=C)
+
+
+def test_pull_request_that_a_person_closed_is_closed_until_we_open_it_again(ground: Ground) -> None:
+    pull = pull_on(ground)
+    ground.says(pull, f"Landed on `main` as {C}.")
+    ground.closes(pull)
+    assert fate(ground, pull) == Fate(state="closed")
+    assert pull_on(ground) == pull
+    assert fate(ground, pull) == Fate(state="open")
+
+
+def test_landing_of_what_a_person_closed_is_a_merge(ground: Ground) -> None:
+    pull = pull_on(ground)
+    ground.closes(pull)
+    landed(ground, pull)
+    assert fate(ground, pull) == Fate(state="merged", commit=C)
+
+
+def test_pull_request_that_a_person_merged_is_merged_as_what_they_made(ground: Ground) -> None:
+    pull = pull_on(ground)
+    commit = ground.merges_by_hand(pull)
+    assert fate(ground, pull) == Fate(state="merged", commit=commit)
+    landed(ground, pull)
+    assert fate(ground, pull) == Fate(state="merged", commit=commit)
+
+
 # Checking
 
 
@@ -289,3 +340,44 @@ def test_merge_that_is_asked_for_twice_is_one(merging: MergingGround) -> None:
     assert isinstance(first, Merged)
     assert merge(merging, pull, A) == first
     assert merging.merges() == 1
+
+
+def leave(ground: Ground, pull: str) -> None:
+    driver = ground.opened().merging
+    assert driver is not None
+    anyio.run(driver.leave, pull)
+
+
+def test_what_was_handed_over_is_taken_back_once_and_may_be_handed_over_again(merging: MergingGround) -> None:
+    pull = pull_on(merging)
+    merging.makes_wait(pull)
+    for _ in "12":
+        outcome = merge(merging, pull, A)
+        assert isinstance(outcome, NotMerged)
+        assert outcome.is_waiting
+        assert merging.has_handed_over(pull)
+        before = merging.changes()
+        for _ in "12":
+            leave(merging, pull)
+            assert not merging.has_handed_over(pull)
+        assert merging.changes() == before + 1
+    assert merging.merges() == 0
+    assert fate(merging, pull) == Fate(state="open")
+
+
+def test_leaving_where_nothing_was_handed_over_changes_nothing(merging: MergingGround) -> None:
+    pull = pull_on(merging)
+    before = merging.changes()
+    leave(merging, pull)
+    merging.closes(pull)
+    leave(merging, pull)
+    assert merging.changes() == before
+    assert fate(merging, pull) == Fate(state="closed")
+
+
+def test_leaving_what_is_merged_changes_nothing(merging: MergingGround) -> None:
+    pull = pull_on(merging)
+    assert isinstance(merge(merging, pull, A), Merged)
+    before = merging.changes()
+    leave(merging, pull)
+    assert (merging.changes(), fate(merging, pull).state) == (before, "merged")

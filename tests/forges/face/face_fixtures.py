@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from face_ground import BIN, ME, Ground, Running, commit, git, ground_of, running_at
+from run_ground import cloned
 
 
 @pytest.fixture
@@ -43,3 +44,9 @@ def running(project: Path, tmp_path: Path) -> Iterator[Running]:
             process.terminate()
             process.wait(timeout=30)
     assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture
+def clone(running: Running, tmp_path: Path) -> Path:
+    """A person's clone of the forge's repository."""
+    return cloned(running, tmp_path)

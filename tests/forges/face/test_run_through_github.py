@@ -1,99 +1,16 @@
 """A whole run whose backlog lives on a forge that speaks GitHub's language: our driver, real HTTP, real pushes."""
 
-import contextlib
 import json
-import os
 import signal
-import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from face_ground import Running, git
+from run_ground import luminaguard, opened, set_up, started, told, wait_for
 
 from luminaguard.forges.store import TrackerStore
-
-AGENT = """
-import os, pathlib
-issue = os.environ["LUMINAGUARD_ISSUE"]
-pathlib.Path(f"made_{issue}.txt").write_text("done by an agent\\n")
-"""
-LISTENER = """
-import os, pathlib, sys
-prompt, said = sys.stdin.read(), ("Say it in French", "I will look tomorrow")
-heard = " ".join([os.environ["LUMINAGUARD_ATTEMPT"], *(one for one in said if one in prompt)])
-with pathlib.Path("heard.txt").open("a") as file:
-    file.write(heard + "\\n")
-"""
-SETTINGS = """
-[backlog]
-source = "github"
-repository = "ann/demo"
-base_url = "{url}/api/v3"
-
-[run]
-agent = "mine"
-isolation = "none"
-slots = 4
-poll_s = 0.2
-
-[agents.mine]
-protocol = "command"
-argv = ["{python}", "{agent}"]
-
-[checks]
-run = ["test -f README.md"]
-
-{more}
-"""
-
-
-@pytest.fixture
-def clone(running: Running, tmp_path: Path) -> Path:
-    """A person's clone of the forge's repository, with settings that nobody has committed."""
-    made = tmp_path / "clone"
-    header = f"http.extraHeader=Authorization: Bearer {running.token}"
-    git(tmp_path, "-c", header, "clone", "-q", f"{running.url}/ann/demo.git", str(made))
-    for name, value in (("user.name", "Ann"), ("user.email", "ann@example.org")):
-        git(made, "config", name, value)
-    (tmp_path / "agent.py").write_text(AGENT)
-    (made / ".git/info/exclude").write_text("luminaguard.toml\n")
-    set_up(made, running)
-    return made
-
-
-def set_up(clone: Path, running: Running, *, backlog: str = "", more: str = "") -> None:
-    agent = clone.parent / "agent.py"
-    settings = SETTINGS.format(url=running.url, python=sys.executable, agent=agent, more=more)
-    (clone / "luminaguard.toml").write_text(settings.replace("[backlog]", f"[backlog]\n{backlog}"))
-
-
-def command(running: Running, *words: str) -> tuple[list[str], dict[str, str]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GH_", "GITHUB_"))}
-    env = {**kept, "GITHUB_TOKEN": running.token, "GIT_CONFIG_GLOBAL": os.devnull}
-    return [sys.executable, "-m", "luminaguard", *words], env
-
-
-def luminaguard(clone: Path, running: Running, *words: str) -> subprocess.CompletedProcess[str]:
-    argv, env = command(running, *words)
-    return subprocess.run(
-        argv,
-        cwd=clone,
-        env=env,
-        text=True,
-        capture_output=True,
-        check=False,
-        timeout=280,
-    )
-
-
-def opened(running: Running, title: str, *, needs: Sequence[int] = ()) -> None:
-    words = [f"--blocked-by={','.join(map(str, needs))}"] if needs else []
-    ran = running.gh("issue", "create", "-t", title, "-b", "Make it.", *words, cwd=running.folder)
-    assert ran.returncode == 0, ran.stderr
 
 
 def test_twenty_issues_in_three_waves_are_merged_and_closed(running: Running, clone: Path) -> None:
@@ -129,12 +46,6 @@ def test_an_issue_is_told_once_how_it_stands_and_its_commit_has_a_verdict(runnin
     path = f"repos/ann/demo/commits/{head}/status"
     state = running.gh("api", path, "-q", ".state", cwd=running.folder)
     assert state.stdout.strip() == "success", state.stderr
-
-
-def told(running: Running, *words: str) -> str:
-    ran = running.gh(*words, cwd=running.folder)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
 
 
 def test_where_the_forge_merges_the_tree_that_was_tested_lands_and_the_branch_goes(
@@ -173,9 +84,7 @@ def test_a_pull_request_is_a_draft_until_our_checks_pass(running: Running, clone
 
 def test_a_run_that_watches_works_on_what_gets_the_label_and_on_nothing_else(running: Running, clone: Path) -> None:
     set_up(clone, running, backlog='labels = ["ready"]')
-    argv, env = command(running, "run", "--watch")
-    with (clone.parent / "log").open("w") as log:
-        watching = subprocess.Popen(argv, cwd=clone, env=env, stdout=log, stderr=log)
+    watching = started(clone, running, "run", "--watch")
     try:
         opened(running, "Not for agents")
         told(running, "label", "create", "ready")
@@ -207,25 +116,6 @@ def test_watching_without_a_label_is_refused(running: Running, clone: Path) -> N
     assert "labels" in ran.stderr
 
 
-def test_what_a_person_asks_for_on_the_pull_request_goes_back_to_the_agent(running: Running, clone: Path) -> None:
-    (clone.parent / "agent.py").write_text(LISTENER)
-    set_up(clone, running, more='[landing]\napprove = "human"\n')
-    opened(running, "Add the file")
-    assert luminaguard(clone, running, "run").returncode == 1
-    pull = told(running, "pr", "list", "--json", "number", "-q", ".[].number")
-    told(running, "pr", "review", pull, "--comment", "-b", "I will look tomorrow.")
-    assert luminaguard(clone, running, "run").returncode == 1
-    assert git(running.folder, "show", "feature/issue-1:heard.txt").stdout == "1\n"
-    line = ("-F", "line=1", "-f", "path=heard.txt", "-f", "body=Say it in French", "-f", "side=RIGHT")
-    head = git(running.folder, "rev-parse", "feature/issue-1").stdout.strip()
-    told(running, "api", f"repos/ann/demo/pulls/{pull}/comments", *line, "-f", f"commit_id={head}")
-    assert luminaguard(clone, running, "run").returncode == 1
-    heard = git(running.folder, "show", "feature/issue-1:heard.txt").stdout
-    assert heard == "1\n2 Say it in French I will look tomorrow\n"
-    assert luminaguard(clone, running, "run").returncode == 1
-    assert git(running.folder, "show", "feature/issue-1:heard.txt").stdout == heard
-
-
 KILLED_AT = ("published", "passed", "landing", "landed", "closing")
 
 
@@ -252,28 +142,7 @@ def test_runs_that_are_killed_do_nothing_twice_at_the_forge(running: Running, cl
 
 def killed_at(clone: Path, running: Running, issue: str, name: str) -> None:
     """Begin a session, and kill it as soon as the fact is written."""
-    argv, env = command(running, "run")
-    with (clone.parent / "log").open("w") as log:
-        session = subprocess.Popen(argv, cwd=clone, env=env, stdout=log, stderr=log)
-    until = time.monotonic() + 60
-    while not has_fact(clone, issue, name):
-        assert time.monotonic() < until, (clone.parent / "log").read_text()
-        if session.poll() is not None:
-            break  # faster than we looked
-        time.sleep(0.005)
+    session = started(clone, running, "run")
+    wait_for(clone, issue, name, session)
     session.kill()
     session.wait()
-
-
-def has_fact(clone: Path, issue: str, name: str) -> bool:
-    journal = clone / ".git/luminaguard/journal.db"
-    if not journal.exists():
-        return False
-    with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection:
-        try:
-            found = connection.execute(
-                "SELECT 1 FROM fact WHERE subject = ? AND (kind = ? OR kind LIKE ?)", (issue, name, f"{name}:%")
-            ).fetchone()
-        except sqlite3.OperationalError:
-            return False
-    return found is not None

@@ -38,6 +38,7 @@ CONTRACT: Contract = {
     f"POST {R}/pulls/{{index}}/merge": keys(
         "Do", "MergeTitleField", "MergeMessageField", "MergeCommitID", "head_commit_id", "merge_when_checks_succeed"
     ),
+    f"DELETE {R}/pulls/{{index}}/merge": keys(),
     f"GET {R}/pulls/{{index}}/reviews": keys(*PAGES),
     f"POST {R}/pulls/{{index}}/reviews": keys("event", "body", "commit_id", "comments"),
     f"GET {R}/pulls/{{index}}/reviews/{{id}}/comments": keys(),
@@ -88,6 +89,7 @@ class GiteaServer(LabServer):
         self.heads: dict[str, str] = {}
         self.waits_for_checks = False
         self.scheduled: set[int] = set()
+        self.refuses_to_cancel = False
         self.merges = 0
 
     def _handlers(self) -> dict[str, Any]:
@@ -116,6 +118,7 @@ class GiteaServer(LabServer):
             "GET /pulls/{index}": self._pull,
             "PATCH /pulls/{index}": self._edit_pull,
             "POST /pulls/{index}/merge": self._merge,
+            "DELETE /pulls/{index}/merge": self._unschedule,
             "GET /pulls/{index}/reviews": self._list_reviews,
             "POST /pulls/{index}/reviews": self._add_review,
             "GET /pulls/{index}/reviews/{id}/comments": self._list_lines,
@@ -172,6 +175,7 @@ class GiteaServer(LabServer):
             "body": body,
             "user": self._user(author),
             "dismissed": False,
+            "commit_id": self.pulls[index]["head"]["sha"],
             "comments_count": len(lines),
             "submitted_at": f"2026-11-21T11:00:{len(self.reviews):02d}Z",
         }
@@ -315,7 +319,7 @@ class GiteaServer(LabServer):
         if said["Do"] == "manually-merged":
             if not self.repository.get("allow_manual_merge", self.allows_manual_merge):
                 return 405, {"message": "Wrong commit ID"}
-            self._merged(item, said["MergeCommitID"])
+            self.merged(item, said["MergeCommitID"])
             return 200, None
         if said.get("head_commit_id") not in (None, item["head"]["sha"]):
             return 409, {"message": "head out of date"}
@@ -327,10 +331,18 @@ class GiteaServer(LabServer):
             self.scheduled.add(index)
             return 201, None
         self.merges += 1
-        self._merged(item, f"{self.merges:040x}")
+        self.merged(item, f"{self.merges:040x}")
         return 200, None
 
-    def _merged(self, item: Body, commit: str) -> None:
+    def _unschedule(self, index: int, said: Body) -> tuple[int, Any]:
+        if self.refuses_to_cancel:
+            return 403, {"message": "user has no permission to cancel the scheduled auto merge"}
+        if index not in self.scheduled:
+            return MESSAGE_404
+        self.scheduled.remove(index)
+        return 204, None
+
+    def merged(self, item: Body, commit: str) -> None:
         item.update({"state": "closed", "merged": True, "merge_commit_sha": commit})
 
     def _list_reviews(self, index: int, query: Mapping[str, str]) -> tuple[int, Any]:

@@ -78,6 +78,23 @@ def test_missing_checks_leave_the_merge_to_gitea_once(lab: Lab, server: GiteaSer
     assert server.scheduled == {int(pull.id)}
 
 
+def test_scheduled_merge_of_somebody_else_is_told(lab: Lab, server: GiteaServer) -> None:
+    pull = pulled(lab)
+    server.refuses_to_cancel = True
+    with pytest.raises(UserFault, match="may not DELETE"):
+        anyio.run(lab.opened().leave, pull.id)
+
+
+def test_line_has_the_commit_of_its_review(lab: Lab, server: GiteaServer) -> None:
+    pull = pulled(lab)
+    line = {"body": "nit", "path": "a.py", "position": 4, "commit_id": B, "created_at": "2026-11-21T12:00:00Z"}
+    server.review(int(pull.id), "APPROVED", "", "maria", lines=(line,))
+    server.push("b", B)
+    server.says(int(pull.id), "Nice.", "maria")
+    remarks = anyio.run(lab.opened().remarks, pull.id)
+    assert [(one.text, one.commit) for one in remarks] == [("Nice.", None), ("", A), ("nit", A)]
+
+
 def test_who_may_not_merge_does_not_wait(lab: Lab, server: GiteaServer) -> None:
     server.waits_for_checks = True
     server.branches["main"]["user_can_merge"] = False

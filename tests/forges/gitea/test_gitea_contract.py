@@ -68,7 +68,14 @@ async def whole_story(server: GiteaServer) -> None:
     await forge.rules("main")
     for text in ("working", "landing"):
         await forge.tell(first, text)
+    server.waits_for_checks = True
+    await forge.merge(pull.id, head=A, style="squash", message="P (#3)\n\nWhy.")
+    for _ in "12":
+        await forge.leave(pull.id)
+    assert server.scheduled == set()
+    server.waits_for_checks = False
     assert isinstance(await forge.merge(pull.id, head=A, style="squash", message="P (#3)\n\nWhy."), Merged)
+    await forge.fate(pull.id)
     await forge.close(first, comment="Landed.")
     other = await forge.open_pull(draft("c", second))
     await forge.mark_merged(other.id, commit=B)

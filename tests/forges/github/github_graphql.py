@@ -25,12 +25,30 @@ class GraphQL(Rest):
         if item["number"] in self.queue:
             return "it is already in the queue"
         self.queue.append(item["number"])
+        self.dropped.pop(item["number"], None)
         return {"enqueuePullRequest": {"mergeQueueEntry": {"position": len(self.queue)}}}
 
     def automerge(self, said: Item) -> Any:
         item = self.of_node(said["id"])
         self.auto.add(item["number"])
         return {"enablePullRequestAutoMerge": {"pullRequest": {"number": item["number"]}}}
+
+    def dequeue(self, said: Item) -> Any:
+        number = self.of_node(said["id"])["number"]
+        if number not in self.queue:
+            return "it is not in the queue"
+        if self.keeps_queue:
+            return "it is being merged"
+        self.queue.remove(number)
+        self.dropped[number] = "removed by a user"
+        return {"dequeuePullRequest": {"mergeQueueEntry": {"position": 1}}}
+
+    def no_automerge(self, said: Item) -> Any:
+        item = self.of_node(said["id"])
+        if item["number"] not in self.auto:
+            return "Can't disable auto-merge for this pull request"
+        self.auto.remove(item["number"])
+        return {"disablePullRequestAutoMerge": {"pullRequest": {"number": item["number"]}}}
 
     def pull_state(self, said: Item) -> Any:
         number = said["number"]
@@ -69,6 +87,8 @@ QUERIES: tuple[tuple[str, Callable[[GraphQL, Item], Any]], ...] = (
     ("convertPullRequestToDraft", lambda server, said: server.turned(said, is_draft=True)),
     ("enqueuePullRequest", GraphQL.enqueue),
     ("enablePullRequestAutoMerge", GraphQL.automerge),
+    ("dequeuePullRequest", GraphQL.dequeue),
+    ("disablePullRequestAutoMerge", GraphQL.no_automerge),
     ("isInMergeQueue", GraphQL.pull_state),
     ("discussionCategories", lambda *_: {"repository": {"id": "R_1", "discussionCategories": {"nodes": [CATEGORY]}}}),
     ("createDiscussion", GraphQL.discussion_made),

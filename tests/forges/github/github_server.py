@@ -44,6 +44,11 @@ class Server(GraphQL, httpx.AsyncBaseTransport):
     seen: list[httpx.Request] = field(default_factory=list)
     late: list[tuple[float, httpx.Request]] = field(default_factory=list)
 
+    def changes(self) -> int:
+        """Tell how many requests asked for a change."""
+        queries = [one for one in self.seen if one.url.path == "/graphql" and b'"mutation' not in one.content]
+        return sum(one.method != "GET" for one in self.seen) - len(queries)
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.seen.append(request)

@@ -38,6 +38,7 @@ class World:
     rules: list[Item] = field(default_factory=list)
     has_queue: bool = False
     queue: list[int] = field(default_factory=list)
+    keeps_queue: bool = False
     dropped: dict[int, str] = field(default_factory=dict)
     auto: set[int] = field(default_factory=set)
     auto_allowed: bool = False
@@ -104,6 +105,7 @@ class World:
             "user": user(login),
             "submitted_at": self.time(),
             "author_association": standing,
+            "commit_id": self.items[number]["sha"],
         }
         self.reviews[made] = review
         return review

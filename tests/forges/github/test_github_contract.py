@@ -53,7 +53,7 @@ async def whole_story(forge: GitHub, server: Server) -> None:
     await forge.post_review(pull.id, ReviewNote(commit=HEAD, ok=True, text="Fine.", findings=(finding,)))
     server.review_on(3, "APPROVED", "", login="ann")
     await forge.remarks(pull.id)
-    await forge.merged(pull.id)
+    await forge.fate(pull.id)
     await forge.comment(first, "An agent asks.", key="question")
     await forge.comments(first)
     await forge.report_check(HEAD, name="luminaguard", state="passed", text="12 passed")
@@ -63,9 +63,13 @@ async def whole_story(forge: GitHub, server: Server) -> None:
     server.rules = [{"type": "merge_queue"}]
     await forge.merge(pull.id, head=HEAD, style="squash", message="P (#3)\n\nWhy.")
     await forge.merge(pull.id, head=HEAD, style="squash", message="P (#3)\n\nWhy.")
-    server.rules, server.queue, server.auto_allowed = [], [], True
+    await forge.leave(pull.id)
+    assert server.queue == []
+    server.rules, server.auto_allowed = [], True
     server.items[3]["mergeable_state"] = "blocked"
     await forge.merge(pull.id, head=HEAD, style="squash", message="P (#3)\n\nWhy.")
+    await forge.leave(pull.id)
+    assert server.auto == set()
     server.items[3]["mergeable_state"] = "clean"
     assert isinstance(await forge.merge(pull.id, head=HEAD, style="squash", message="P (#3)"), Merged)
     await forge.mark_merged(pull.id, commit=HEAD)

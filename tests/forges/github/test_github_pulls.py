@@ -6,11 +6,11 @@ from typing import Any
 import anyio
 import pytest
 from github_driver import Opened
-from github_server import Server
+from github_server import Broken, Server
 
 from luminaguard.forges.base import CheckState, Merged, NotMerged, Pull, PullDraft, ReportPlace, ReviewNote, Rules
 from luminaguard.forges.github.forge import GitHub
-from luminaguard.model.faults import UserFault
+from luminaguard.model.faults import Transient, UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.work import Finding, Severity
 
@@ -230,19 +230,61 @@ def test_review_that_is_not_out_yet_says_nothing(server: Server, opened: Opened,
     assert anyio.run(opened().remarks, pull.id) == ()
 
 
-def test_pull_is_told_as_merged_by_whomever(server: Server, opened: Opened, pull: Pull) -> None:
-    assert anyio.run(opened().merged, pull.id) is None
-    commit = server.merged(server.items[2])
-    assert anyio.run(opened().merged, pull.id) == commit
+def test_line_has_the_commit_that_it_was_said_of(server: Server, opened: Opened, pull: Pull) -> None:
+    approval = server.review_on(2, "APPROVED", "", login="ann")
+    line = {"id": 1, "number": 2, "body": "nit", "path": "a.py", "line": 5, "created_at": server.time(after_s=9.0)}
+    server.line_comments[1] = line | {"user": approval["user"], "original_commit_id": HEAD, "commit_id": "b" * 40}
+    server.now += 20.0
+    server.comment_on(2, "Nice.", login="ann")
+    found = anyio.run(opened().remarks, pull.id)
+    assert [(one.text, one.commit) for one in found] == [("", HEAD), ("nit", HEAD), ("Nice.", None)]
+
+
+def test_pull_that_is_not_there_has_no_fate(forge: GitHub) -> None:
     with pytest.raises(UserFault, match="77"):
-        anyio.run(opened().merged, "77")
+        anyio.run(forge.fate, "77")
 
 
-def test_landing_of_ours_is_told_as_merged_and_a_closed_pull_is_not(server: Server, opened: Opened, pull: Pull) -> None:
-    server.items[2]["state"] = "closed"
-    assert anyio.run(opened().merged, pull.id) is None
-    anyio.run(partial(opened().mark_merged, pull.id, commit=LANDED))
-    assert anyio.run(opened().merged, pull.id) == LANDED
+def test_left_queue_is_joined_again_when_asked_for(server: Server, forge: GitHub, pull: Pull) -> None:
+    server.rules = [{"type": "merge_queue"}]
+    merge(forge, pull)
+    anyio.run(forge.leave, pull.id)
+    assert server.queue == []
+    outcome = merge(forge, pull)
+    assert isinstance(outcome, NotMerged)
+    assert outcome.is_waiting
+    assert server.queue == [2]
+
+
+def test_queue_and_auto_merge_are_both_left(server: Server, opened: Opened, pull: Pull) -> None:
+    server.queue, server.auto = [2], {2}
+    before = server.changes()
+    for _ in range(2):
+        anyio.run(opened().leave, pull.id)
+    assert (server.queue, server.auto, server.changes() - before) == ([], set(), 2)
+
+
+@pytest.mark.parametrize("how", ["timeout after", "502 after", "truncated"])
+def test_leaving_whose_answer_is_lost_is_looked_for(server: Server, opened: Opened, pull: Pull, how: str) -> None:
+    server.queue = [2]
+    before = server.changes()
+    server.faults = iter([None, None, None, Broken(how)])  # the pull request, auto-merge, the queue, and the leaving
+    anyio.run(opened().leave, pull.id)
+    assert (server.queue, server.changes() - before) == ([], 1)
+
+
+def test_leaving_that_github_never_heard_of_is_told(server: Server, opened: Opened, pull: Pull) -> None:
+    server.queue = [2]
+    server.faults = iter([None, None, None, Broken("timeout")])
+    with pytest.raises(Transient):
+        anyio.run(opened().leave, pull.id)
+    assert server.queue == [2]
+
+
+def test_queue_that_keeps_the_pull_is_told(server: Server, opened: Opened, pull: Pull) -> None:
+    server.queue, server.keeps_queue = [2], True
+    with pytest.raises(UserFault, match="being merged"):
+        anyio.run(opened().leave, pull.id)
 
 
 def test_verdict_is_a_status_and_the_last_one_stands(server: Server, opened: Opened) -> None:

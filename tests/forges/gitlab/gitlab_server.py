@@ -42,6 +42,7 @@ CONTRACT: Contract = {
         "auto_merge",
         "merge_when_pipeline_succeeds",
     ),
+    f"POST {P}/merge_requests/{{iid}}/cancel_merge_when_pipeline_succeeds": keys(),
     f"GET {P}/merge_requests/{{iid}}/reviewers": keys(),
     f"GET {P}/merge_requests/{{iid}}/approvals": keys(),
     f"GET {P}/merge_requests/{{iid}}/discussions": keys(*PAGES),
@@ -91,6 +92,7 @@ class GitLabServer(LabServer):
         self.approvals: list[Body] = []
         self.scopes: list[str] | None = ["api"]
         self.actions: list[str] = []
+        self.cancels = True
         self.merges = 0
 
     def _handlers(self) -> dict[str, Any]:
@@ -116,6 +118,7 @@ class GitLabServer(LabServer):
             "GET /merge_requests/{iid}": self._one(lambda: self.requests_by_iid),
             "PUT /merge_requests/{iid}": self._edit_request,
             "PUT /merge_requests/{iid}/merge": self._merge,
+            "POST /merge_requests/{iid}/cancel_merge_when_pipeline_succeeds": self._cancel,
             "GET /merge_requests/{iid}/discussions": self._discussions,
             "POST /merge_requests/{iid}/discussions": self._discuss,
             "GET /merge_trains/merge_requests/{iid}": self._train,
@@ -328,6 +331,15 @@ class GitLabServer(LabServer):
         item.update({"state": "merged", "merge_commit_sha": f"{self.merges:040x}"})
         return 200, item
 
+    def _cancel(self, iid: int, said: Body) -> tuple[int, Any]:
+        """Answer 201 to either, as GitLab does: app/services/auto_merge_service.rb gives a hash without a status."""
+        item = self.requests_by_iid[iid]
+        if not item.get("merge_when_pipeline_succeeds") or not self.cancels:
+            return 201, {"message": "Can't cancel the automatic merge", "status": "error", "http_status": 406}
+        item["merge_when_pipeline_succeeds"] = False
+        self.trains.pop(iid, None)
+        return 201, {"status": "success"}
+
     def _train(self, iid: int, query: Mapping[str, str]) -> tuple[int, Any]:
         return (200, {"id": iid, "status": self.trains[iid]}) if iid in self.trains else MESSAGE_404
 
@@ -337,6 +349,7 @@ class GitLabServer(LabServer):
         if iid in self.trains:
             return 409, {"message": "The merge request is already on a merge train"}
         self.trains[iid] = "fresh"
+        self.requests_by_iid[iid]["merge_when_pipeline_succeeds"] = True
         return 201, [{"id": iid, "status": "fresh"}]
 
     def _discussions(self, iid: int, query: Mapping[str, str]) -> tuple[int, Any]:

@@ -23,8 +23,8 @@ class LabServer(httpx.AsyncBaseTransport):
     """Answers in process. `violations` are requests that the contract does not know, or with a key that it does not.
 
     Where judges are, they hold each request against their descriptions, the first of them each answer too, and a breach
-    ends the test. Of what a server keeps, the names in `hidden` are its own business and in no answer; the lists in
-    `whole` have no pages.
+    ends the test. `changes` are requests for a change that were not refused. Of what a server keeps, the names in
+    `hidden` are its own business and in no answer; the lists in `whole` have no pages.
     """
 
     hidden: frozenset[str] = frozenset()
@@ -35,6 +35,7 @@ class LabServer(httpx.AsyncBaseTransport):
     ) -> None:
         self.requests: list[str] = []
         self.violations: list[str] = []
+        self.changes: list[str] = []
         self.faults: list[str] = []
         self.page_most = 100
         self.auth = ""
@@ -93,6 +94,8 @@ class LabServer(httpx.AsyncBaseTransport):
             self._held_to(key, {*said, *query})
             arguments = [int(part) if part.isdecimal() else unquote(part) for part in found.groups()]
             status, body = handler(*arguments, **({"query": query} if request.method == "GET" else {"said": said}))
+            if request.method != "GET" and status < 400:
+                self.changes.append(f"{request.method} {path}")
             shown = self._shown(body)
             answer = self._paged(request, status, shown, {} if key in self.whole else query)
             self._judged(request, path, answer)

@@ -9,7 +9,7 @@ from lab_drivers import Lab, filled, gitlab_lab
 
 from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft, ReviewNote
 from luminaguard.forges.gitlab.forge import GitLab, find_token
-from luminaguard.model.faults import UserFault
+from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Oid
 from luminaguard.model.issue import Issue
 from luminaguard.model.work import Finding, Severity
@@ -82,6 +82,31 @@ def test_running_pipeline_leaves_the_merge_to_gitlab(lab: Lab, server: GitLabSer
     outcome = merged(lab, pull)
     assert isinstance(outcome, NotMerged)
     assert (outcome.is_waiting, outcome.why) == (False, "GitLab: conflict")
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_train_and_auto_merge_are_left_by_the_same_call(lab: Lab, server: GitLabServer, *, is_train: bool) -> None:
+    server.project["merge_trains_enabled"] = is_train
+    pull = pulled(lab)
+    server.requests_by_iid[1]["detailed_merge_status"] = "ci_still_running"
+    merged(lab, pull)
+    assert (server.trains, server.requests_by_iid[1]["merge_when_pipeline_succeeds"]) == (
+        {1: "fresh"} if is_train else {},
+        True,
+    )
+    for _ in "12":
+        anyio.run(lab.opened().leave, pull.id)
+    assert (server.trains, server.requests_by_iid[1]["merge_when_pipeline_succeeds"]) == ({}, False)
+    assert len([one for one in server.requests if one.endswith("/cancel_merge_when_pipeline_succeeds")]) == 1
+    assert server.violations == []
+
+
+def test_gitlab_that_goes_on_merging_is_told(lab: Lab, server: GitLabServer) -> None:
+    pull = pulled(lab)
+    server.requests_by_iid[1]["merge_when_pipeline_succeeds"] = True
+    server.cancels = False
+    with pytest.raises(HostFault, match="goes on merging !1: Can't cancel"):
+        anyio.run(lab.opened().leave, pull.id)
 
 
 def test_landed_squash_closes_the_merge_request_with_its_commit(lab: Lab, server: GitLabServer) -> None:

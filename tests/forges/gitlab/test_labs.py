@@ -73,16 +73,29 @@ def test_merge_is_done_once_and_told_again(lab: Lab) -> None:
     assert lab.server.violations == []
 
 
-def test_pull_is_told_as_merged_by_whomever(lab: Lab) -> None:
-    pull = anyio.run(lab.opened().open_pull, draft())
-    assert anyio.run(lab.opened().merged, pull.id) is None
-    pull_items(lab)[0]["state"] = "closed"
-    assert anyio.run(lab.opened().merged, pull.id) is None
-    state = "merged" if isinstance(lab.server, GitLabServer) else "closed"  # Gitea has no third state
-    pull_items(lab)[0].update({"state": state, "merged": True, "merge_commit_sha": B})
-    assert anyio.run(lab.opened().merged, pull.id) == B
+def test_pull_request_that_is_not_there_has_no_fate(lab: Lab) -> None:
     with pytest.raises(UserFault, match="77"):
-        anyio.run(lab.opened().merged, "77")
+        anyio.run(lab.opened().fate, "77")
+
+
+@pytest.mark.parametrize("fault", ["500", "500 after", "lost", "unsent", "429"])
+def test_leaving_comes_through_whatever_befalls_the_request(lab: Lab, fault: str) -> None:
+    pull = anyio.run(lab.opened().open_pull, draft())
+    if isinstance(lab.server, GitLabServer):
+        lab.server.requests_by_iid[1]["merge_when_pipeline_succeeds"] = True
+    else:
+        lab.server.scheduled.add(int(pull.id))
+    before = len(lab.server.changes)
+    lab.server.faults = ["none", fault]
+    anyio.run(lab.opened().leave, pull.id)
+    anyio.run(lab.opened().leave, pull.id)
+    assert lab.server.faults == []
+    assert len(lab.server.changes) >= before + 1
+    if isinstance(lab.server, GitLabServer):
+        assert lab.server.requests_by_iid[1]["merge_when_pipeline_succeeds"] is False
+    else:
+        assert lab.server.scheduled == set()
+    assert lab.server.violations == []
 
 
 def test_git_shows_the_token_itself(lab: Lab) -> None:

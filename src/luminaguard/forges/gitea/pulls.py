@@ -4,11 +4,13 @@ import re
 from typing import Literal
 
 from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
-from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft
+from luminaguard.forges.base import Fate, Merged, NotMerged, Pull, PullDraft
+from luminaguard.forges.fates import fate_of
 from luminaguard.forges.gitea.issues import Labels
 from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_rules import Answer, Http, told
 from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.items import is_closed
 from luminaguard.forges.once import Lost, settled
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, Oid
@@ -48,9 +50,10 @@ class Pulls:
             raise UserFault(f"there is no pull request {pull} in {self._path}", hint="check its number")
         return answer.body
 
-    async def merged(self, pull: str) -> Oid | None:
-        """Tell what a pull request landed as, by the forge's merge or by a push of ours; None where it did not."""
-        return await self._landed(await self.item(pull))
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a pull request: merged by Gitea, landed by a push of ours, closed, or none of these."""
+        item = await self.item(pull)
+        return fate_of(await self._landed(item), is_closed=is_closed(item))
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Mark as merged by hand where the repository allows that, else close with a comment that names the commit."""
@@ -94,6 +97,12 @@ class Pulls:
             return NotMerged(why=why)
         later = await self._tried(number, head, {**body, "merge_when_checks_succeed": True})
         return later if isinstance(later, Merged) else NotMerged(why=why, is_waiting=True)
+
+    async def leave(self, pull: str) -> None:
+        """Cancel a merge that waits for checks. Gitea tells nowhere whether there is one: 404 where there is none."""
+        item = await self.item(pull)
+        if not is_closed(item):
+            await self._http.again("DELETE", f"pulls/{number_at(item, 'number')}/merge", ok=(200, 204, 404, 405))
 
     async def _tried(self, number: int, head: Oid, body: dict[str, Json]) -> Answer | Outcome:
         """Ask for the merge once; never again unseen after a lost answer."""

@@ -1,9 +1,12 @@
 """Reviews on Gitea or Forgejo: ours on the lines they speak of, and what people say."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from luminaguard.forges.answers import list_at, number_at, seconds_at, text_at, true_at
 from luminaguard.forges.base import Remark, ReviewNote, Stand
+from luminaguard.forges.fates import commit_in
 from luminaguard.forges.gitea.issues import Issues
 from luminaguard.forges.gitea.pulls import Pulls
 from luminaguard.forges.http_notes import Notes
@@ -14,6 +17,16 @@ from luminaguard.model.ids import Json
 from luminaguard.model.work import Finding
 
 _VERDICTS: Mapping[str, Stand] = {"APPROVED": "approved", "REQUEST_CHANGES": "changes"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What somebody said, in Gitea's form, with the review that it is or belongs to."""
+
+    item: Json
+    kind: Literal["review", "line", "comment"]
+    stand: Stand
+    review: Json = None
 
 
 class Reviews:
@@ -53,17 +66,19 @@ class Reviews:
         number = number_at(await self._pulls.item(pull), "number")
         reviews = [one for one in await self._http.all(f"pulls/{number}/reviews") if text_at(one, "state") != "PENDING"]
         standing = _standing(reviews)
-        said: list[tuple[Json, str, Stand]] = []
+        said: list[_Said] = []
         for review in reviews:
             stand = standing.get(number_at(review, "id"), "said")
             if text_at(review, "body").strip() or stand != "said":
-                said.append((review, "review", stand))
+                said.append(_Said(item=review, kind="review", stand=stand, review=review))
             # A line is a wish where its review is one; an approval is given once, by the review itself.
             of_line: Stand = "changes" if stand == "changes" else "said"
-            said += [(line, "line", of_line) for line in await self._lines(number, review)]
-        said += [(one, "comment", "said") for one in await self._http.all(f"issues/{number}/comments")]
+            lines = await self._lines(number, review)
+            said += [_Said(item=line, kind="line", stand=of_line, review=review) for line in lines]
+        beneath = await self._http.all(f"issues/{number}/comments")
+        said += [_Said(item=one, kind="comment", stand="said") for one in beneath]
         me = await self._notes.me()
-        found = [await self._remark(*one) for one in said if self._is_persons(one[0], me)]
+        found = [await self._remark(one) for one in said if self._is_persons(one.item, me)]
         return tuple(sorted(found, key=lambda one: (one.time, one.id)))
 
     async def _lines(self, number: int, review: Json) -> list[Json]:
@@ -78,15 +93,18 @@ class Reviews:
         is_ours = is_marked(text_at(item, "body")) and me in ("", author)
         return bool(author) and number_at(item, "user", "id") > 0 and not is_ours
 
-    async def _remark(self, item: Json, kind: str, stand: Stand) -> Remark:
+    async def _remark(self, said: _Said) -> Remark:
+        item = said.item
         author = self._notes.author(item)
         return Remark(
-            id=f"{kind}-{number_at(item, 'id')}",
+            id=f"{said.kind}-{number_at(item, 'id')}",
             author=author,
             association=await self._issues.association(author),
             text=text_at(item, "body"),
-            stand=stand,
+            stand=said.stand,
             time=seconds_at(item, "submitted_at") or seconds_at(item, "created_at"),
+            # The review's, of a line too: a line's own `commit_id` is the commit that last changed that line.
+            commit=commit_in(text_at(said.review, "commit_id")),
             path=text_at(item, "path") or None,
             line=number_at(item, "position") or number_at(item, "original_position"),
         )

@@ -10,6 +10,7 @@ import anyio
 from luminaguard.forges.base import (
     CheckState,
     Comment,
+    Fate,
     Filters,
     ForeignCheck,
     Lacking,
@@ -131,6 +132,10 @@ class GitHub:
         """Show a review; the same commit's a second time changes nothing."""
         await self._reviews.post_review(pull, note)
 
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a pull request, by whomever."""
+        return await self._pulls.fate(pull)
+
     async def remarks(self, pull: str) -> tuple[Remark, ...]:
         """List what people have said, oldest first."""
         return await self._reviews.remarks(pull)
@@ -153,9 +158,9 @@ class GitHub:
         """Merge if the head is still `head`."""
         return await self._merges.merge(pull, head=head, style=style, message=message)
 
-    async def merged(self, pull: str) -> Oid | None:
-        """Tell what a pull request was merged as, by whomever."""
-        return await self._pulls.merged(pull)
+    async def leave(self, pull: str) -> None:
+        """Take back what `merge` has handed over; where there is nothing, nothing changes."""
+        await self._merges.leave(pull)
 
     async def tell(self, issue: IssueId, text: str) -> None:
         """Show our one status comment of the issue."""

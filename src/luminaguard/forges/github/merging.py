@@ -1,5 +1,6 @@
 """Merging by GitHub, where pushing is not allowed: by API with the expected head, merge queue, or auto-merge."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from luminaguard.forges.answers import at, list_at, number_at, text_at, true_at
@@ -9,6 +10,7 @@ from luminaguard.forges.github.pulls import Pulls
 from luminaguard.forges.github.refusals import told
 from luminaguard.forges.github.rules import rules_of
 from luminaguard.forges.github.wire import Wire
+from luminaguard.forges.items import is_closed
 from luminaguard.forges.once import Lost, settled
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Json, Oid
@@ -37,6 +39,12 @@ _AUTO = """mutation($id: ID!, $head: GitObjectID!, $method: PullRequestMergeMeth
     pullRequestId: $id, expectedHeadOid: $head, mergeMethod: $method, commitHeadline: $title, commitBody: $body
   }) { pullRequest { number } }
 }"""
+_DEQUEUE = """mutation($id: ID!) {
+  dequeuePullRequest(input: {id: $id}) { mergeQueueEntry { position } }
+}"""
+_NO_AUTO = """mutation($id: ID!) {
+  disablePullRequestAutoMerge(input: {pullRequestId: $id}) { pullRequest { number } }
+}"""
 
 
 class Merges:
@@ -58,6 +66,31 @@ class Merges:
         if rules.has_queue:
             return await self._by_queue(item, head)
         return await self._by_api(item, head, style, message)
+
+    async def leave(self, pull: str) -> None:
+        """Take it out of the merge queue and switch auto-merge off, where GitHub has it.
+
+        Raises:
+            Fault: GitHub keeps it.
+        """
+        item = await self._pulls.item(pull)
+        if is_closed(item):
+            return
+        # Auto-merge first: it would put the pull request back into the queue.
+        await self._taken_back(_NO_AUTO, item, _is_auto)
+        await self._taken_back(_DEQUEUE, item, _is_queued)
+        number = str(number_at(item, "number"))
+        self._queued = {key for key in self._queued if key[0] != number}  # that the queue dropped it is our doing
+
+    async def _taken_back(self, mutation: str, item: Json, has_it: Callable[[Json], bool]) -> None:
+        """Undo one of the two; where the answer is lost, or a no, what counts is whether GitHub still has it."""
+        if not has_it(await self._state(item)):
+            return
+        try:
+            await self._wire.mutate(mutation, id=text_at(item, "node_id"))
+        except (Lost, UserFault):
+            if has_it(await self._state(item)):
+                raise
 
     async def _by_api(self, item: Json, head: Oid, style: Style, message: str) -> Outcome:
         number = number_at(item, "number")
@@ -93,7 +126,7 @@ class Merges:
         if at(item, "mergeable") is False or text_at(item, "mergeable_state") != "blocked":
             return NotMerged(why=why or "GitHub says that it cannot be merged")
         state = await self._state(item)
-        if at(state, "pullRequest", "autoMergeRequest") is not None:
+        if _is_auto(state):
             return NotMerged(why="GitHub merges it when its checks and reviews are there", is_waiting=True)
         if not true_at(state, "autoMergeAllowed"):
             return NotMerged(why=why or "its checks or reviews are not there yet", is_waiting=True)
@@ -103,9 +136,8 @@ class Merges:
 
     async def _by_queue(self, item: Json, head: Oid) -> Outcome:
         state = await self._state(item)
-        entry = at(state, "pullRequest", "mergeQueueEntry")
-        if true_at(state, "pullRequest", "isInMergeQueue") or entry is not None:
-            place = number_at(entry, "position")
+        if _is_queued(state):
+            place = number_at(state, "pullRequest", "mergeQueueEntry", "position")
             return NotMerged(why=f"it is number {place} in GitHub's merge queue", is_waiting=True)
         key = (str(number_at(item, "number")), head)
         events = list_at(state, "pullRequest", "timelineItems", "nodes")
@@ -131,6 +163,15 @@ class Merges:
         repository, number = self._wire.repository, number_at(item, "number")
         asked = await self._wire.query(_STATE, owner=repository.owner, name=repository.name, number=number)
         return at(asked, "repository")
+
+
+def _is_queued(state: Json) -> bool:
+    pull = at(state, "pullRequest")
+    return true_at(pull, "isInMergeQueue") or at(pull, "mergeQueueEntry") is not None
+
+
+def _is_auto(state: Json) -> bool:
+    return at(state, "pullRequest", "autoMergeRequest") is not None
 
 
 def _seen(item: Json, head: Oid) -> Outcome | None:

@@ -1,12 +1,14 @@
 """Pull requests: one a branch, looked up before it is made, brought up to what it should say."""
 
 from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
-from luminaguard.forges.base import Pull, PullDraft
+from luminaguard.forges.base import Fate, Pull, PullDraft
+from luminaguard.forges.fates import fate_of
 from luminaguard.forges.github.comments import Comments
 from luminaguard.forges.github.line import Answer
 from luminaguard.forges.github.refusals import told
 from luminaguard.forges.github.wire import Wire
 from luminaguard.forges.issue_numbers import number_of
+from luminaguard.forges.items import is_closed
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json, Oid
 
@@ -50,9 +52,10 @@ class Pulls:
             raise UserFault(f"there is no pull request {pull} in {where}", hint="check its number")
         return answer.body
 
-    async def merged(self, pull: str) -> Oid | None:
-        """Tell what a pull request landed as, by the forge's merge or by a push of ours; None where it did not."""
-        return await self._landed(await self.item(pull))
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a pull request: merged by GitHub, landed by a push of ours, closed, or none of these."""
+        item = await self.item(pull)
+        return fate_of(await self._landed(item), is_closed=is_closed(item))
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Where GitHub does not see the merge by itself, close with a comment that names the commit."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from luminaguard.forges.answers import at, number_at, seconds_at, text_at
 from luminaguard.forges.base import Remark, ReviewNote, Stand
+from luminaguard.forges.fates import commit_in
 from luminaguard.forges.github.comments import Comments, names_person
 from luminaguard.forges.github.wire import Wire
 from luminaguard.forges.issue_numbers import number_of
@@ -140,6 +141,8 @@ def _remark(item: Json, kind: str, stand: Stand) -> Remark | None:
         text=text,
         stand=stand,
         time=seconds_at(item, "submitted_at") or seconds_at(item, "created_at"),
+        # A line's `commit_id` moves on with the branch; a comment beneath has neither.
+        commit=commit_in(text_at(item, "original_commit_id") or text_at(item, "commit_id")),
     )
     if kind != "line":
         return remark

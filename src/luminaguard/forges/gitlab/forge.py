@@ -12,6 +12,7 @@ from luminaguard.forges.answers import number_at, text_at
 from luminaguard.forges.base import (
     CheckState,
     Comment,
+    Fate,
     Filters,
     ForeignCheck,
     Lacking,
@@ -130,6 +131,10 @@ class GitLab:
         """Show a review; the same commit's a second time changes nothing."""
         await self._reviews.post_review(pull, note)
 
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a merge request, by whomever."""
+        return await self._requests.fate(pull)
+
     async def remarks(self, pull: str) -> tuple[Remark, ...]:
         """List what people have said, oldest first."""
         return await self._reviews.remarks(pull)
@@ -152,9 +157,9 @@ class GitLab:
         """Merge if the head is still `head`."""
         return await self._requests.merge(pull, head=head, style=style, message=message)
 
-    async def merged(self, pull: str) -> Oid | None:
-        """Tell what a merge request was merged as, by whomever."""
-        return await self._requests.merged(pull)
+    async def leave(self, pull: str) -> None:
+        """Take back what `merge` has handed over; where there is nothing, nothing changes."""
+        await self._requests.leave(pull)
 
     async def tell(self, issue: IssueId, text: str) -> None:
         """Show our one status comment of the issue."""

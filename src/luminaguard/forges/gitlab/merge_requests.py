@@ -7,13 +7,14 @@ import re
 from typing import Literal
 
 from luminaguard.forges.answers import at, list_at, names_in, number_at, text_at, true_at
-from luminaguard.forges.base import Merged, NotMerged, Pull, PullDraft
+from luminaguard.forges.base import Fate, Merged, NotMerged, Pull, PullDraft
+from luminaguard.forges.fates import fate_of
 from luminaguard.forges.gitlab.quick_actions import tamed
 from luminaguard.forges.http_notes import Notes
 from luminaguard.forges.http_rules import Answer, Http, told
 from luminaguard.forges.issue_numbers import number_of
 from luminaguard.forges.once import Lost, settled
-from luminaguard.model.faults import UserFault
+from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Json, Oid
 
 Outcome = Merged | NotMerged
@@ -27,6 +28,8 @@ _LATER = frozenset({
     "discussions_not_resolved", "external_status_checks", "security_policy_pipeline_check",
 })  # fmt: skip
 """`detailed_merge_status` that passes by itself, or with somebody else's doing."""
+
+_ON_TRAIN = ("idle", "stale", "fresh", "merging")
 
 
 class MergeRequests:
@@ -57,9 +60,10 @@ class MergeRequests:
             raise UserFault(f"there is no merge request {pull} in {self._path}", hint="check its number")
         return answer.body
 
-    async def merged(self, pull: str) -> Oid | None:
-        """Tell what a merge request landed as, by the forge's merge or by a push of ours; None where it did not."""
-        return await self._landed(await self.item(pull))
+    async def fate(self, pull: str) -> Fate:
+        """Tell what became of a merge request: merged by GitLab, landed by a push of ours, closed, or none of these."""
+        item = await self.item(pull)
+        return fate_of(await self._landed(item), is_closed=text_at(item, "state") == "closed")
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
         """Where GitLab does not see the merge by itself, close with a comment that names the commit."""
@@ -82,6 +86,34 @@ class MergeRequests:
         if true_at(project.body, "merge_trains_enabled"):
             return await self._by_train(item, head, style)
         return await self._by_api(item, head, style, message)
+
+    async def leave(self, pull: str) -> None:
+        """Take it off the merge train and switch auto-merge off; GitLab has one call for both.
+
+        Raises:
+            HostFault: GitLab keeps it.
+        """
+        item = await self.item(pull)
+        number = number_at(item, "iid")
+        if not await self._is_handed_over(item):
+            return
+        path = f"merge_requests/{number}/cancel_merge_when_pipeline_succeeds"
+        answer = await self._http.again("POST", path, ok=(200, 201, 405, 406))
+        # A no comes as a 201 too, with the status in the body (AutoMergeService#cancel): so it is looked at.
+        if await self._is_handed_over(await self.item(pull)):
+            raise HostFault(f"GitLab goes on merging !{number}: {told(answer)}", hint="cancel its auto-merge there")
+
+    async def _is_handed_over(self, item: Json) -> bool:
+        """Tell whether GitLab is to merge it: `merge_when_pipeline_succeeds` is true on a train too."""
+        if text_at(item, "state") not in ("opened", "locked"):
+            return False
+        return true_at(item, "merge_when_pipeline_succeeds") or bool(await self._place_on_train(number_at(item, "iid")))
+
+    async def _place_on_train(self, number: int) -> str:
+        """Give how far it is on a merge train; "" where it is on none."""
+        answer = await self._http.get(f"merge_trains/merge_requests/{number}", ok=(200, 403, 404))
+        status = text_at(answer.body, "status") if answer.status == 200 else ""
+        return status if status in _ON_TRAIN else ""
 
     async def _by_api(self, item: Json, head: Oid, style: str, message: str) -> Outcome:
         number = number_at(item, "iid")
@@ -119,10 +151,9 @@ class MergeRequests:
 
     async def _by_train(self, item: Json, head: Oid, style: str) -> Outcome:
         number = number_at(item, "iid")
+        if status := await self._place_on_train(number):
+            return NotMerged(why=f"it is on GitLab's merge train ({status})", is_waiting=True)
         path = f"merge_trains/merge_requests/{number}"
-        there = await self._http.get(path, ok=(200, 403, 404))
-        if there.status == 200 and text_at(there.body, "status") in ("idle", "stale", "fresh", "merging"):
-            return NotMerged(why=f"it is on GitLab's merge train ({text_at(there.body, 'status')})", is_waiting=True)
         said: Json = {"sha": head, "squash": style == "squash", "auto_merge": True, "when_pipeline_succeeds": True}
         try:
             answer = await self._http.once("POST", path, said, ok=(200, 201, 202, 400, 409))
