@@ -177,6 +177,16 @@ def test_look_that_gets_no_answer_is_made_again(scene: Scene) -> None:
     assert isinstance(landed(scene), Fact)
 
 
+def test_required_pattern_stands_for_all_that_it_names(scene: Scene) -> None:
+    forge = forge_of(scene)
+    forge.demands = Rules(required=("ci/*",))
+    both = (ForeignCheck(name="ci/build", state="passed"), ForeignCheck(name="ci/test", state="pending"))
+    forge.looks = [(), both, (both[0], ForeignCheck(name="ci/test", state="failed"))]
+    result = landed(scene)
+    assert isinstance(result, Verdict)
+    assert "ci/test" in result.why
+
+
 def test_two_checks_of_one_name_must_both_pass(scene: Scene) -> None:
     forge = forge_of(scene)
     forge.demands, forge.looks = CI, [(FAILED, PASSED)]

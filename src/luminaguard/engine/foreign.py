@@ -1,5 +1,6 @@
 """What the forge demands before a change lands, and merging by the forge where it takes no push."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,16 +123,17 @@ class Foreign:
         waits = _Waits(self._policy, self._book, passage.change)
         while True:
             try:
-                found = _worst(await checking.checks(commit))
+                seen = await checking.checks(commit)
             except Transient as fault:
                 await waits.once_more(f"waits for {self._forge}: {fault.message}", hint="see whether it answers")
                 continue
-            verdict = _verdict(found, names, seconds=waits.seconds)
+            asked = [_asked_for(seen, name) for name in names]
+            verdict = _verdict(asked, seconds=waits.seconds)
             if verdict is not None:
                 data: dict[str, Json] = {"ok": verdict.ok, "why": verdict.why, "commit": commit}
                 await waits.write("foreign", {**data, "seconds": verdict.seconds})
                 return verdict
-            missing = [name for name in names if _state(found, name) != "passed"]
+            missing = [one.name for one in asked if one.state != "passed"]
             why = f"required by the rules of '{self._policy.target}': {', '.join(missing)}, on {commit[:12]}"
             await waits.once_more(f"waits for checks {why}", hint=f"checks of others must run for pushes to '{STAGE}'")
             if not passage.is_wanted():
@@ -218,21 +220,22 @@ class _Waits:
         await self._book.add_next(self._change.issue, name, self._change.attempt, data)
 
 
-def _worst(checks: Sequence[ForeignCheck]) -> dict[str, ForeignCheck]:
-    """Tell checks of one name, which two programs may use, by the one that is least good."""
-    return {check.name: check for check in sorted(checks, key=lambda check: GOOD.index(check.state), reverse=True)}
+def _asked_for(checks: Sequence[ForeignCheck], name: str) -> ForeignCheck:
+    """Give the check of a required name; of several, which a pattern or two programs give, the one that is least good.
+
+    Gitea requires patterns, such as "ci/*"; a name that is there as it stands is none.
+    """
+    pattern = re.escape(name).replace(r"\*", ".*")
+    found = [one for one in checks if one.name == name] or [one for one in checks if re.fullmatch(pattern, one.name)]
+    return min(found, key=lambda one: GOOD.index(one.state), default=ForeignCheck(name=name, state="pending"))
 
 
-def _state(found: Mapping[str, ForeignCheck], name: str) -> CheckState:
-    return found[name].state if name in found else "pending"
-
-
-def _verdict(found: Mapping[str, ForeignCheck], names: tuple[str, ...], *, seconds: float) -> Verdict | None:
-    failed = [found[name] for name in names if _state(found, name) == "failed"]
+def _verdict(asked: Sequence[ForeignCheck], *, seconds: float) -> Verdict | None:
+    failed = [one for one in asked if one.state == "failed"]
     if failed:
-        where = "\n".join(f"{check.name}: {check.url or 'no address given'}" for check in failed)
-        why = f"required by the target and failed: {', '.join(check.name for check in failed)}"
+        where = "\n".join(f"{one.name}: {one.url or 'no address given'}" for one in failed)
+        why = f"required by the target and failed: {', '.join(one.name for one in failed)}"
         return Verdict(ok=False, why=why, log=where, seconds=seconds)
-    if all(_state(found, name) == "passed" for name in names):
-        return Verdict(ok=True, why=f"{len(names)} required by the target passed", seconds=seconds)
+    if all(one.state == "passed" for one in asked):
+        return Verdict(ok=True, why=f"{len(asked)} required by the target passed", seconds=seconds)
     return None

@@ -98,7 +98,8 @@ def _landed(fact: Fact) -> str:
 
 
 def _closed(fact: Fact) -> str:
-    return "issue closed" if flag_at(fact.data, "closed") else "issue is still open"
+    said = "issue closed" if flag_at(fact.data, "closed") else "issue is still open"
+    return because(said, text_at(fact.data, "note"))
 
 
 def _with_why(said: str) -> Callable[[Fact], str]:
