@@ -14,7 +14,7 @@ from luminaguard.engine.results import GOES_ON, Again, HeldError, Hold, Over, Pa
 from luminaguard.engine.session import Session
 from luminaguard.engine.words import is_cancelled, is_over, is_stopped
 from luminaguard.model.facts import Fact
-from luminaguard.model.faults import Fault, Transient
+from luminaguard.model.faults import Fault, Unreachable
 from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.work import Change
 
@@ -101,7 +101,7 @@ class Task:
                 continue
             try:
                 result = await self._attempt(self._orders.next())
-            except Transient as fault:
+            except Unreachable as fault:
                 if await self._has_waited(fault):
                     continue
                 result = self._hold_of(fault)
@@ -113,7 +113,7 @@ class Task:
             if not isinstance(result, Parked):
                 await self._settle(result)
 
-    async def _has_waited(self, fault: Transient) -> bool:
+    async def _has_waited(self, fault: Unreachable) -> bool:
         """Wait for another try at what does not answer; False where the time for that is over."""
         now, policy = time.monotonic(), self._session.policy
         if self._down_since is None:
@@ -285,7 +285,7 @@ class Task:
         while self._book.get(self.id, "closed") is None:
             try:
                 await self._session.pulls.close(self.id)
-            except Transient as fault:
+            except Unreachable as fault:
                 if not await self._has_waited(fault):
                     await self._hold_closing(fault)
             except Fault as fault:

@@ -19,7 +19,7 @@ import httpx
 
 from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once
-from luminaguard.model.faults import Fault, HostFault, Transient, UserFault
+from luminaguard.model.faults import Fault, HostFault, Unreachable, UserFault
 from luminaguard.model.ids import Json
 
 ANSWER_WITHIN_S = 30.0
@@ -156,7 +156,7 @@ class Http:
                 wait_s = max(_seconds(answer.headers.get("retry-after"), otherwise=60.0), 1.0)
                 waited_s += wait_s
                 if waited_s > LONGEST_S:
-                    raise Transient(f"{self._who} takes no {call.what} for {wait_s:.0f} s", hint="try again then")
+                    raise Unreachable(f"{self._who} takes no {call.what} for {wait_s:.0f} s", hint="try again then")
                 await self.sleep(wait_s)
             elif answer.status >= 500 and not may_repeat:
                 raise Lost(f"{self._who} answers {answer.status} to {call.what}", hint="try again later")
@@ -232,7 +232,7 @@ class Http:
             hint = f"check the name; {self.server.permissions}"
             raise UserFault(f"{call.what}: not found, or our token may not see it", hint=hint)
         if answer.status >= 500:
-            raise Transient(f"{self._who} answers {answer.status} to {call.what}", hint="try again later")
+            raise Unreachable(f"{self._who} answers {answer.status} to {call.what}", hint="try again later")
         if answer.status in (400, 409, 422):
             raise UserFault(f"{self._who} takes no {call.what}: {said}", hint="see what it says of the value")
         raise HostFault(f"{self._who} answers {answer.status} to {call.what}: {said}", hint="see `luminaguard doctor`")

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from luminaguard.model.faults import Transient
+from luminaguard.model.faults import Unreachable
 
 SETTLE_S = (1.0, 4.0, 12.0)
 """After a lost answer: the server may still be at it, so it is looked for more than once."""
@@ -13,11 +13,11 @@ Sleep = Callable[[float], Awaitable[None]]
 Look = Callable[[], Awaitable[T | None]]
 
 
-class Lost(Transient):
+class Lost(Unreachable):
     """No whole answer came: whether the server acted is not known."""
 
 
-class Unsent(Transient):
+class Unsent(Unreachable):
     """The request never reached the server: it did not act."""
 
 

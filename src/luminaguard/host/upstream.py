@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from luminaguard.host.git import Git
-from luminaguard.model.faults import HostFault, Transient
+from luminaguard.model.faults import HostFault, Unreachable
 from luminaguard.model.ids import Oid
 
 FETCH_EVERY_S = 5.0
@@ -50,7 +50,7 @@ class Upstream:
         """Give the remote's tip, at most some seconds old unless a fresh one is asked for.
 
         Raises:
-            Transient: the remote cannot be reached.
+            Unreachable: the remote cannot be reached.
             HostFault: it refuses us, or has no such branch.
         """
         now = time.monotonic()
@@ -67,7 +67,7 @@ class Upstream:
         """Make a commit the remote's tip where that is still `onto`; False where it has moved.
 
         Raises:
-            Transient: the remote cannot be reached; whether it took the commit shows when it can.
+            Unreachable: the remote cannot be reached; whether it took the commit shows when it can.
             HostFault: it refuses: a protected branch, a hook, missing permission.
         """
         ref = f"refs/heads/{self.target}"
@@ -97,7 +97,7 @@ class Upstream:
         """Point a work branch of the remote at a commit; what others put there stays. Returns a note, or "".
 
         Raises:
-            Transient: the remote cannot be reached.
+            Unreachable: the remote cannot be reached.
             HostFault: it refuses.
         """
         ref = f"refs/heads/{branch}"
@@ -127,7 +127,7 @@ class Upstream:
         """Point a branch of ours at a commit, whatever it pointed at.
 
         Raises:
-            Transient: the remote cannot be reached.
+            Unreachable: the remote cannot be reached.
             HostFault: it refuses.
         """
         refused = await self._push("--force", f"{commit}:refs/heads/{branch}")
@@ -172,9 +172,9 @@ def _split(words: Sequence[str], remote: str) -> tuple[str, ...]:
     return (*options, remote, what)
 
 
-def _unreached(remote: str, said: str) -> HostFault | Transient:
+def _unreached(remote: str, said: str) -> HostFault | Unreachable:
     lines = [line for line in said.strip().splitlines() if line.strip()]
     why = lines[-1] if lines else "it said nothing"
     if any(word in said for word in UNREACHABLE):
-        return Transient(f"the remote '{remote}' cannot be reached: {why}", hint="try again when it can")
+        return Unreachable(f"the remote '{remote}' cannot be reached: {why}", hint="try again when it can")
     return HostFault(f"the remote '{remote}' refuses us: {why}", hint="see `luminaguard doctor`")

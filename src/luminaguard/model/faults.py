@@ -4,6 +4,7 @@
     ├── UserFault    the user must change something              (exit 2)
     ├── HostFault    this machine or one of its services must    (exit 3)
     └── Transient    it may work if tried again                  (exit 4)
+        └── Unreachable    and asking again costs nothing
 
 Everything else that is raised is a bug (exit 70). The message says what, which and got; `hint` says the way out.
 """
@@ -28,3 +29,7 @@ class HostFault(Fault):
 
 class Transient(Fault):
     """The same call may work if it is made again."""
+
+
+class Unreachable(Transient):
+    """A service does not answer, or takes no calls for a while. Nobody need act: it is asked again."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.github.line import Answer, Call
-from luminaguard.model.faults import Transient
+from luminaguard.model.faults import Unreachable
 
 LONGEST_S = 120.0
 """What one call waits for limits, in all; beyond that the user is told when they end."""
@@ -34,10 +34,10 @@ def asked_to_wait(answer: Answer, *, now: float) -> float | None:
     return SECONDARY_S if is_secondary else None
 
 
-def too_long(call: Call, wait_s: float, *, now: float) -> Transient:
+def too_long(call: Call, wait_s: float, *, now: float) -> Unreachable:
     """Say when the limit ends."""
     ends = datetime.fromtimestamp(now + wait_s, UTC).strftime("%H:%M:%S UTC")
-    return Transient(
+    return Unreachable(
         f"GitHub's rate limit stops {call.what} until {ends} ({wait_s:.0f} s)",
         hint="try again then; a GitHub App has a limit of its own",
     )

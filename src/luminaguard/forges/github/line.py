@@ -18,7 +18,7 @@ from luminaguard.forges.answers import number_at
 from luminaguard.forges.github.auth import AppKey, Credentials, private_key
 from luminaguard.forges.github.repository import Repository
 from luminaguard.forges.once import Lost, Unsent
-from luminaguard.model.faults import HostFault, Transient, UserFault
+from luminaguard.model.faults import HostFault, Unreachable, UserFault
 from luminaguard.model.ids import Json
 
 ANSWER_WITHIN_S = 30.0
@@ -117,7 +117,7 @@ class Line:
         asked = Call(method="GET", url=f"repos/{self.repository.full}/installation")
         answer = await _sent(self._made(auth.AppAuthStrategy(app.app_id, key)), asked)
         if answer.status >= 500:
-            raise Transient(f"GitHub answers {answer.status} to {asked.what}", hint="try again later")
+            raise Unreachable(f"GitHub answers {answer.status} to {asked.what}", hint="try again later")
         if answer.status != 200:
             raise UserFault(
                 f"GitHub App {app.app_id} is not installed on {self.repository.full} (got {answer.status})",

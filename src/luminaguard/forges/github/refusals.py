@@ -5,7 +5,7 @@ import re
 from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.github.line import Answer, Call
 from luminaguard.forges.github.repository import Repository
-from luminaguard.model.faults import Fault, HostFault, Transient, UserFault
+from luminaguard.model.faults import Fault, HostFault, Unreachable, UserFault
 
 _NEEDED = (
     (re.compile(r"/issues/comments|/issues/\d+/comments|/labels"), "issues"),
@@ -36,7 +36,9 @@ def refusal(call: Call, answer: Answer, repository: Repository) -> Fault:
     if answer.status in (410, 451):
         return UserFault(f"{call.what}: {said or 'gone'}", hint="it was deleted, or is switched off in the settings")
     if answer.status >= 500:
-        return Transient(f"GitHub answers {answer.status} to {call.what}", hint="see githubstatus.com; try again later")
+        return Unreachable(
+            f"GitHub answers {answer.status} to {call.what}", hint="see githubstatus.com; try again later"
+        )
     if answer.status == 422:
         return UserFault(f"GitHub takes no {call.what}: {said}", hint="see what it says of the value")
     return HostFault(f"GitHub answers {answer.status} to {call.what}: {said}", hint="see `luminaguard doctor`")

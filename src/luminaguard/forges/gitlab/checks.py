@@ -8,7 +8,7 @@ from urllib.parse import quote
 from luminaguard.forges.answers import list_at, number_at, text_at, true_at
 from luminaguard.forges.base import CheckState, ForeignCheck, Rules
 from luminaguard.forges.http_rules import Http
-from luminaguard.model.faults import Transient, UserFault
+from luminaguard.model.faults import Unreachable, UserFault
 from luminaguard.model.ids import Json, Oid
 
 PIPELINE = "pipeline"
@@ -60,7 +60,7 @@ class Checks:
             said: Json = {**wanted, "state": _STATUS[state]}
             answer = await self._http.once("POST", f"statuses/{commit}", said, ok=(200, 201, 409))
             if answer.status == 409:  # the commit's statuses are locked while another one is written
-                raise Transient(f"GitLab is busy with the statuses of {commit[:12]}", hint="try again")
+                raise Unreachable(f"GitLab is busy with the statuses of {commit[:12]}", hint="try again")
             return answer.body
 
         await self._http.made_once(look, make)
