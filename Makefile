@@ -32,7 +32,7 @@ check: .venv/.develops
 	@! grep -nE '[a-z]+://' requirements/*
 
 test: .venv/.develops
-	$(BIN)/pytest -n 2 -m "not slow and not vm and not agents" $(ARGS)
+	$(BIN)/pytest -n 3 -m "not slow and not vm and not agents" $(ARGS)
 
 test-slow: .venv/.develops
 	$(BIN)/pytest -m "slow and not vm" $(ARGS)
@@ -50,7 +50,7 @@ agents: .venv/.develops
 	$(BIN)/python tests/agents/real_agents.py
 
 test-agents: agents
-	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -m agents $(ARGS)
+	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -n 2 -m agents $(ARGS)
 
 # What GitHub, Gitea and Forgejo say of their own APIs, and two servers that others wrote: needs npm; some 40 MB are kept in
 # a cache. Tests of the drivers and of the local forge's face hold requests and answers against them, and skip without.

@@ -119,7 +119,8 @@ def test_watching_without_a_label_is_refused(running: Running, clone: Path) -> N
 KILLED_AT = ("published", "passed", "landing", "landed", "closing")
 
 
-@pytest.mark.parametrize("by", [pytest.param("push", marks=pytest.mark.slow), "forge"])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["push", "forge"])
 def test_runs_that_are_killed_do_nothing_twice_at_the_forge(running: Running, clone: Path, by: str) -> None:
     set_up(clone, running, more=f'[landing]\nby = "{by}"\n')
     for number in range(1, len(KILLED_AT) + 1):
