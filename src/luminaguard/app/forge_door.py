@@ -1,13 +1,11 @@
 """The forge as attempts see it: where its face listens, and a token for each attempt, worth little and not for long."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from luminaguard.forges.face.tokens import Holder, Rights, Tokens, new_token
-from luminaguard.model.faults import HostFault
+from luminaguard.forges.face.tokens import Holder, Rights, Tokens, new_token, write_private
 from luminaguard.model.ids import IssueId
 
 COMMENTS = 20
@@ -33,7 +31,7 @@ class ForgeDoor:
         token = _read(path)
         if token is None:
             token = new_token()
-            _write_private(path, token)
+            write_private(path, token)
         if self.tokens.holder(token) is None:
             login = f"agent-{issue}[bot]"
             most = self.said(issue, login) + COMMENTS
@@ -52,15 +50,3 @@ def _read(path: Path) -> str | None:
     with contextlib.suppress(FileNotFoundError):
         return path.read_text(encoding="ascii").strip() or None
     return None
-
-
-def _write_private(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-        new.rename(path)
-    except OSError as exc:
-        raise HostFault(f"{path} cannot be written: {exc.strerror}", hint="check the folder and the disk") from exc

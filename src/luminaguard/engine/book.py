@@ -75,6 +75,10 @@ class Book:
         self._remember(fact)
         return fact
 
+    async def add_another(self, subject: str, name: str, data: Mapping[str, Json]) -> Fact:
+        """Write the next of the facts of this name: "held:1", then "held:2"."""
+        return await self.add(subject, f"{name}:{len(self.all(subject, name)) + 1}", data)
+
     async def add_next(self, subject: str, name: str, number: int, data: Mapping[str, Json]) -> Fact:
         """Write the next of the facts of this name and number: "checks:2.1", then "checks:2.2"."""
         count = sum(1 for fact in self.all(subject, name) if fact.number == number)

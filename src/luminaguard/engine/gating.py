@@ -6,7 +6,7 @@ from luminaguard.engine.record import findings_json, text
 from luminaguard.engine.remarks import remarks_text, take_approval, unanswered, wishes
 from luminaguard.engine.results import GOES_ON, Again, HeldError, Hold, Over, Parked
 from luminaguard.engine.session import Session
-from luminaguard.engine.words import is_over, is_stopped
+from luminaguard.engine.words import answer_to, is_over, is_stopped
 from luminaguard.gates.base import Gate, Subject
 from luminaguard.model.facts import Fact
 from luminaguard.model.ids import Json, Oid
@@ -125,17 +125,12 @@ class Gating:
             await take_approval(self._book, self.id)
         asked = self._fact(kind)
         with self._session.movement.parked():
-            while not self._answered(asked) and not is_over(self._book, self.id) and not wishes(self._book, self.id):
+            while not (answer_to(self._book, asked) or is_over(self._book, self.id) or wishes(self._book, self.id)):
                 await self._book.news(self.id)
         if (wished := self._wished()) is not None:
             return wished
-        # An older answer was about an earlier attempt.
-        answer = self._book.last(self.id, "approved", "rejected") if self._answered(asked) else None
+        answer = answer_to(self._book, asked)
         return None if answer is not None and answer.name == "approved" else Parked()
-
-    def _answered(self, asked: Fact) -> bool:
-        answer = self._book.last(self.id, "approved", "rejected")
-        return answer is not None and answer.seq > asked.seq
 
     async def _queue(self, ticket: Ticket) -> Again | Hold | Over | Parked:
         result = await self._session.lander.submit(ticket)

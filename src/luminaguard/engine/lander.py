@@ -297,8 +297,7 @@ class Lander:
     async def _judge_base(self, base: Oid) -> Verdict:
         tree = await self._drivers.trunk.tree(base)
         verdict = self._green.get(tree) or await self._ask(base, base, None)
-        number = len(self._book.all(RUN, "base_checks")) + 1
-        await self._book.add(RUN, f"base_checks:{number}", self._verdict_data(verdict, tree))
+        await self._book.add_another(RUN, "base_checks", self._verdict_data(verdict, tree))
         return verdict
 
     def _verdict_data(self, verdict: Verdict, tree: Oid) -> dict[str, Json]:

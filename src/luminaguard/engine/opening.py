@@ -7,7 +7,7 @@ import anyio
 
 from luminaguard.engine.book import Book
 from luminaguard.engine.record import issue_json, text, texts
-from luminaguard.engine.words import is_over
+from luminaguard.engine.words import is_cancelled, is_over
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.ids import IssueId, Json, natural
 from luminaguard.model.plan import Plan, PlannedIssue
@@ -23,17 +23,16 @@ async def write_plan(book: Book, plan: Plan) -> None:
         for planned in plan.issues:
             issue = planned.issue.id
             group.start_soon(book.add, issue, "planned", _planned(planned, waves[issue]))
-            word = book.last(issue, "cancelled", "retry")
-            if word is not None and word.name == "cancelled" and text(word.data, "by").startswith(TRACKER):
-                data: dict[str, Json] = {"by": TRACKER, "text": "it was opened again"}
-                group.start_soon(book.add, issue, f"retry:{len(book.all(issue, 'retry')) + 1}", data)
+            word = book.last(issue, "cancelled")
+            if is_cancelled(book, issue) and word is not None and text(word.data, "by").startswith(TRACKER):
+                group.start_soon(book.add_another, issue, "retry", {"by": TRACKER, "text": "it was opened again"})
 
 
 async def write_closed(book: Book, closed: AbstractSet[IssueId]) -> tuple[Fact, ...]:
     """Write that nobody wants what the tracker says is closed, and did not land; give what was written."""
     subjects = [subject for subject in book.subjects() if IssueId(subject) in closed and not is_over(book, subject)]
     data: dict[str, Json] = {"by": TRACKER, "why": "it is closed there"}
-    return tuple([await book.add(it, f"cancelled:{len(book.all(it, 'cancelled')) + 1}", data) for it in subjects])
+    return tuple([await book.add_another(subject, "cancelled", data) for subject in subjects])
 
 
 def asked_of(book: Book, plan: Plan) -> tuple[IssueId, ...]:

@@ -4,7 +4,7 @@ Only people whose issues would be worked on are heard: what others say there is 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import anyio
@@ -12,7 +12,7 @@ import anyio
 from luminaguard.engine.base import Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.record import number, text
-from luminaguard.engine.words import is_over, is_stopped
+from luminaguard.engine.words import answer_to, is_over, is_stopped
 from luminaguard.forges.base import Remark, Reviewing
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.faults import Fault
@@ -49,12 +49,11 @@ def _one(remark: Fact) -> str:
 async def take_approval(book: Book, issue: str) -> None:
     """Take an approval of the last commit on the pull request for the one that is waited for, if one is."""
     asked, published = book.last(issue, "approval_asked"), book.last(issue, "published")
-    answer = book.last(issue, "approved", "rejected")
-    if asked is None or published is None or (answer is not None and answer.seq > asked.seq):
+    if asked is None or published is None or answer_to(book, asked) is not None:
         return
     said = [it for it in book.all(issue, "remark") if text(it.data, "stand") == "approved" and _is_of(it, published)]
     if said and not wishes(book, issue):
-        await _add(book, issue, "approved", {"by": text(said[-1].data, "author")})
+        await book.add_another(issue, "approved", {"by": text(said[-1].data, "author")})
 
 
 def _is_of(remark: Fact, published: Fact) -> bool:
@@ -63,10 +62,6 @@ def _is_of(remark: Fact, published: Fact) -> bool:
     if commit:
         return commit == text(published.data, "commit")
     return number(remark.data, "time") >= published.time
-
-
-async def _add(book: Book, issue: str, name: str, data: Mapping[str, Json]) -> Fact:
-    return await book.add(issue, f"{name}:{len(book.all(issue, name)) + 1}", data)
 
 
 class Landing(Protocol):
@@ -130,7 +125,7 @@ class Ear:
         said = self._book.last(issue, "rejected")
         if said is None or said.seq < published.seq:
             data: dict[str, Json] = {"by": "somebody at the forge", "why": "the pull request was closed"}
-            self._told(await _add(self._book, issue, "rejected", data))
+            self._told(await self._book.add_another(issue, "rejected", data))
 
     async def _heard(self, issue: IssueId, remark: Remark) -> bool:
         """Write a remark down; False where it is known, or from somebody who is not heard."""
@@ -151,7 +146,7 @@ class Ear:
             "time": remark.time,
             "commit": remark.commit,
         }
-        await _add(self._book, issue, "remark", data)
+        await self._book.add_another(issue, "remark", data)
         return True
 
     async def _lifted(self, issue: IssueId) -> None:
@@ -161,4 +156,6 @@ class Ear:
             return
         last = wishes(self._book, issue)[-1]
         if last.seq > stop.seq:
-            await _add(self._book, issue, "retry", {"by": text(last.data, "author"), "text": text(last.data, "text")})
+            await self._book.add_another(
+                issue, "retry", {"by": text(last.data, "author"), "text": text(last.data, "text")}
+            )

@@ -139,7 +139,6 @@ class Task:
     async def _hold(self, name: str, hold: Hold) -> None:
         if self._is_stopped():
             return
-        count = len(self._book.all(self.id, name)) + 1
         data: dict[str, Json] = {
             "why": hold.why,
             "who": hold.who,
@@ -147,7 +146,7 @@ class Task:
             "group": hold.group,
             "log": hold.log,
         }
-        await self._book.add(self.id, f"{name}:{count}", data)
+        await self._book.add_another(self.id, name, data)
 
     async def _settle(self, result: Again | Hold) -> None:
         if isinstance(result, Hold):

@@ -64,7 +64,7 @@ class Tokens:
             if token and self.holder(token) is not None:
                 return token
         token = self.make(Holder(login=login, rights=Rights.FULL))
-        _write(self.full_path, f"{token}\n")
+        write_private(self.full_path, f"{token}\n")
         return token
 
     def make(self, holder: Holder) -> str:
@@ -75,7 +75,7 @@ class Tokens:
 
     def admit(self, token: str, holder: Holder) -> None:
         """Let a token of `new_token` be worth what its holder may."""
-        _write(self._path(token), json.dumps(asdict(holder)))
+        write_private(self._path(token), json.dumps(asdict(holder)))
 
     def revoke(self, token: str) -> None:
         """Let a token be worth nothing."""
@@ -105,7 +105,12 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, that only its owner can read; its folder is made where it is not there.
+
+    Raises:
+        HostFault: it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # 0600 from the start
