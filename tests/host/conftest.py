@@ -1,6 +1,7 @@
 """Real repositories, one to a test."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -144,3 +145,25 @@ def checked_out(make_repository: Make) -> Repository:
     made.git("checkout", "-q", "-f", "main")
     assert made.status() == ""
     return made
+
+
+def landed(repository: Repository, files: dict[str, Content]) -> tuple[str, ...]:
+    told = repository.land(repository.candidate(files))
+    assert told is not None
+    return told
+
+
+def linked(repository: Repository, folder: str, *args: str) -> Repository:
+    repository.git("worktree", "add", "-q", str(repository.root / folder), *args)
+    return Repository((repository.root / folder).resolve())
+
+
+def picture(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file of a working tree: its mode, and what it holds or points at."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if ".git" in path.relative_to(root).parts or (path.is_dir() and not path.is_symlink()):
+            continue
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+        found[str(path.relative_to(root))] = (stat.S_IFMT(path.lstat().st_mode), content)
+    return found

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +48,14 @@ def tools_image(guests_cache: Path, tmp_path_factory: pytest.TempPathFactory) ->
     image = folder / "tools.erofs"
     subprocess.run(["mkfs.erofs", "--quiet", str(image), str(folder / "tree")], check=True, capture_output=True)
     return image
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="lg-mux-", dir="/tmp") as name:  # the paths of sockets are short
+        yield Path(name)

@@ -6,7 +6,6 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -21,22 +20,6 @@ from luminaguard.vm.base import Channel, Disk, Forward, Hypervisor, VmConfig
 
 IS_MAC = platform.system() == "Darwin"
 KERNEL = os.environ.get("LUMINAGUARD_APPLE_KERNEL")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    # Not tmp_path: the paths of sockets are short.
-    folder = Path("/tmp") / f"lg-apple-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
 
 
 def test_the_driver_is_a_hypervisor() -> None:

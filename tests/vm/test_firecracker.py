@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -38,11 +37,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Firecracker runs on Linux only"),
 ]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 class EchoGuest:
@@ -116,15 +110,6 @@ def programs(tmp_path: Path) -> Programs:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {fake} "$@"\n', encoding="utf-8")
     program.chmod(0o755)
     return Programs(firecracker=program)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not tmp_path: the paths of sockets are short.
-    folder = Path("/tmp") / f"lg-test-{os.getpid()}"
-    folder.mkdir()
-    yield folder
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)
