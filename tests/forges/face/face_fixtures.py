@@ -43,7 +43,8 @@ def running(project: Path, tmp_path: Path) -> Iterator[Running]:
         finally:
             process.terminate()
             process.wait(timeout=30)
-    assert "Traceback" not in log.read_text()
+    told = log.read_text()
+    assert "Traceback" not in told, told
 
 
 @pytest.fixture

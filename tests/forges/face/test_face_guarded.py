@@ -2,9 +2,11 @@
 
 import base64
 import json
+import socket
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -215,3 +217,18 @@ def test_a_socket_is_its_owners_alone_and_replaces_only_a_dead_one(tmp_path: Pat
 
 def test_the_token_is_not_written_into_the_environment_file(running: Running) -> None:
     assert running.token not in (running.folder / ".git/luminaguard/forge/env").read_text()
+
+
+@pytest.mark.parametrize("path", ["/api/v3/repos/ann/demo/issues", "/api/graphql", "/ann/demo.git/git-upload-pack"])
+def test_a_caller_that_hangs_up_before_it_has_asked_leaves_nothing_and_no_complaint(
+    running: Running, path: str
+) -> None:
+    place = urlsplit(running.url)
+    basic = base64.b64encode(f"x:{running.token}".encode()).decode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Basic {basic}\r\nContent-Length: 100\r\n\r\n{{"
+    )
+    with socket.create_connection((place.hostname, place.port)) as caller:
+        caller.sendall(head.encode())
+    assert running.gh("issue", "list", "--json", "number").stdout.strip() == "[]"
+    # The fixture reads what the server wrote in the end.

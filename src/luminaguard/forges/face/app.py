@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
@@ -112,8 +112,13 @@ def _routes(site: Site, tokens: Tokens) -> list[BaseRoute]:
 
 
 def _application(routes: list[BaseRoute]) -> Starlette:
-    return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
+    return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown, ClientDisconnect: _gone})
 
 
 async def _unknown(_request: Request, _error: Exception) -> Response:
     return refused(RefusalError(404, "Not Found"))
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Answer a caller that hung up before it had asked: nobody reads it, and nothing was done."""
+    return Response(status_code=400)
