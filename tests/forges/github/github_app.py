@@ -34,7 +34,7 @@ class AppServer(Server):
             return await super().handle_async_request(request)
         claims = jwt.decode(token, self.public, algorithms=["RS256"], options={"verify_iat": False})
         self.asked.append(path)
-        assert claims["iss"] == "7"
+        assert claims["iss"] in ("7", "Iv23seven")
         if self.judge is not None:
             self.judge.request(request)
         if path.endswith("/installation"):
@@ -49,12 +49,12 @@ class AppServer(Server):
         return httpx.Response(201, json=body, request=request)
 
 
-def app_on(server: AppServer, folder: Path) -> GitHub:
+def app_on(server: AppServer, folder: Path, *, app_id: str = "7") -> GitHub:
     """Give a driver that is an App of this server, with its key in a folder."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem, private, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     path = folder / "key.pem"
     path.write_bytes(key.private_bytes(pem, private, plain))
     server.public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    credentials = AppKey(app_id="7", key_path=path)
+    credentials = AppKey(app_id=app_id, key_path=path)
     return GitHub(repository_named(FULL), credentials, transport=server, sleep=server.sleep, clock=server.clock)

@@ -244,7 +244,7 @@ class Rest(World):
 
     def make_run(self, said: Item) -> Reply:
         made = next(self.ids)
-        app = {"id": 7, "slug": "luminaguard", "name": "LuminaGuard", "owner": user("octo")}
+        app = {"id": 7, "client_id": "Iv23seven", "slug": "luminaguard", "name": "LuminaGuard", "owner": user("octo")}
         self.runs[made] = {"id": made, "conclusion": None, "app": app, **said}
         return 201, self.runs[made]
 

@@ -131,8 +131,10 @@ def test_app_finds_its_installation_and_works_with_a_token_of_it(app: tuple[AppS
     assert server.asked == [f"/repos/{FULL}/installation", "/app/installations/42/access_tokens"]
 
 
-def test_app_shows_verdicts_as_check_runs_of_its_own(app: tuple[AppServer, GitHub]) -> None:
-    server, forge = app
+@pytest.mark.parametrize("name", ["7", "Iv23seven"])
+def test_app_shows_verdicts_as_check_runs_of_its_own_by_whichever_id_it_is_named(tmp_path: Path, name: str) -> None:
+    server = AppServer()
+    forge = app_on(server, tmp_path, app_id=name)
     other = {"name": "luminaguard", "head_sha": "a" * 40, "status": "completed", "app": {"id": 8}}
     server.make_run(other)
 

@@ -1,63 +1,31 @@
 """The driver on a GitHub that somebody else wrote, over HTTP. It has no dependencies, statuses or GraphQL."""
 
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
-from github_contracts import contracts_folder, needed
+from emulate_server import client_of, commit_on, emulate
 
 from luminaguard.forges.base import Merged, NotMerged, PullDraft, ReviewNote
 from luminaguard.forges.github.auth import Token
 from luminaguard.forges.github.forge import GitHub
 from luminaguard.forges.github.repository import repository_named
 from luminaguard.model.faults import UserFault
-from luminaguard.model.ids import IssueId, Oid
+from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.issue import Issue, IssueState
 
 FULL, TOKEN = "octo/demo", "test_token_admin"
-SEED = """
-tokens: {test_token_admin: {login: octo, scopes: [repo]}}
-github: {users: [{login: octo}], repos: [{owner: octo, name: demo, auto_init: true}]}
-"""
+SEED: dict[str, Json] = {
+    "tokens": {TOKEN: {"login": "octo", "scopes": ["repo"]}},
+    "github": {"users": [{"login": "octo"}], "repos": [{"owner": "octo", "name": "demo", "auto_init": True}]},
+}
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    needed()
-    if shutil.which("node") is None:
-        pytest.skip("node is not on PATH")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (tmp_path / "seed.yaml").write_text(SEED)
-    program = contracts_folder() / "emulate/node_modules/emulate/dist/index.js"
-    words = ("--service", "github", "--port", str(port), "--seed", str(tmp_path / "seed.yaml"))
-    argv = ("node", "--require", str(Path(__file__).parent / "loopback.cjs"), str(program), *words)
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path) as server:
-        try:
-            assert server.stdout is not None
-            said = iter(server.stdout.readline, "")
-            assert any("Config:" in line for line in said)
-            yield f"http://127.0.0.1:{port}/"
-        finally:
-            server.terminate()
-
-
-def commit_on(url: str, branch: str) -> Oid:
-    """Make a branch with a commit, as a push would."""
-    with httpx.Client(base_url=f"{url}repos/{FULL}/", headers={"Authorization": f"Bearer {TOKEN}"}) as client:
-        base = client.get("git/ref/heads/main").json()["object"]["sha"]
-        blob = client.post("git/blobs", json={"content": branch, "encoding": "utf-8"}).json()["sha"]
-        entry = {"path": "new.txt", "mode": "100644", "type": "blob", "sha": blob}
-        old = client.get(f"git/commits/{base}").json()["tree"]["sha"]
-        tree = client.post("git/trees", json={"base_tree": old, "tree": [entry]}).json()["sha"]
-        made = client.post("git/commits", json={"message": "m", "tree": tree, "parents": [base]}).json()["sha"]
-        client.post("git/refs", json={"ref": f"refs/heads/{branch}", "sha": made}).raise_for_status()
-    return Oid(made)
+    with emulate(tmp_path, SEED) as url:
+        yield url
 
 
 def driver(url: str) -> GitHub:
@@ -92,8 +60,8 @@ async def way(url: str, head: Oid) -> None:
 
 
 def test_issue_goes_all_the_way_on_a_server_of_others(url: str) -> None:
-    anyio.run(way, url, commit_on(url, "lg/1"))
-    with httpx.Client(base_url=f"{url}repos/{FULL}/", headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    with client_of(url, FULL, TOKEN) as client:
+        anyio.run(way, url, commit_on(client, "lg/1"))
         said = {number: [one["body"] for one in client.get(f"issues/{number}/comments").json()] for number in (1, 2)}
         assert [len(one) for one in said.values()] == [1, 1]
         assert said[1][0].startswith("landing")

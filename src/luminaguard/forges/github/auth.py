@@ -22,7 +22,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppKey:
-    """A GitHub App: its id, and the file with its private key. Its installation is found by the repository."""
+    """A GitHub App: its id or client id, and its private key's file. The repository leads to its installation."""
 
     app_id: str
     key_path: Path

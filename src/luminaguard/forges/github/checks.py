@@ -74,7 +74,7 @@ class Checks:
         assert isinstance(credentials, AppKey)
         path = f"commits/{commit}/check-runs"
         async for run in self._wire.pages(path, {"check_name": name, "filter": "latest"}, key="check_runs"):
-            is_ours = str(number_at(run, "app", "id")) == credentials.app_id
+            is_ours = credentials.app_id in (str(number_at(run, "app", "id")), text_at(run, "app", "client_id"))
             if text_at(run, "name") == name and is_ours:
                 return run
         return None

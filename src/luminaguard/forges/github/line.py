@@ -7,23 +7,27 @@ GitHub should pay. By `importlib`, and so untyped: mypy would read a hundred tho
 import importlib
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 
-from luminaguard.forges.answers import number_at
+from luminaguard.forges.answers import number_at, seconds_at, text_at
 from luminaguard.forges.github.auth import AppKey, Credentials, private_key
 from luminaguard.forges.github.repository import Repository
 from luminaguard.forges.once import Lost, Unsent
-from luminaguard.model.faults import HostFault, Unreachable, UserFault
+from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Json
 
 ANSWER_WITHIN_S = 30.0
 WHOLE_WITHIN_S = 120.0
 """A server that drips bytes keeps the first deadline for ever."""
+
+SPARE_S = 60.0
+"""So long before its end a token of the installation is not used any more."""
 
 MOST_BYTES = 64 * 2**20
 AGENT = "luminaguard"
@@ -38,7 +42,7 @@ class Call:
     url: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Json = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def what(self) -> str:
@@ -64,11 +68,14 @@ class Line:
         self.credentials = credentials
         self._transport = transport  # an httpx.AsyncBaseTransport
         self._client: Any = None
-        self._tokens: Any = None
+        self._as_app: Any = None  # signs with the App's key; None where we have a token of our own
+        self._installation = 0
+        self._token = ""  # of the installation
+        self._good_until = 0.0
         self._first = anyio.Lock()
 
     async def send(self, call: Call) -> Answer:
-        """Send a call once.
+        """Send a call once; a second time only where a token of an App's installation was over, which did nothing.
 
         Raises:
             Unsent: no connection could be made.
@@ -77,7 +84,8 @@ class Line:
         """
         try:
             with anyio.fail_after(WHOLE_WITHIN_S):
-                return await _sent(await self._ready(), call)
+                client = await self._ready()
+                return await _sent(client, call) if self._as_app is None else await self._sent_by_app(call)
         except TimeoutError as exc:
             raise Lost(f"GitHub took more than {WHOLE_WITHIN_S:.0f} s for {call.what}", hint="try again") from exc
 
@@ -94,8 +102,6 @@ class Line:
         return self._client
 
     def _made(self, strategy: Any) -> Any:
-        # githubkit's own default keeps the tokens of all Apps of the process together, by the App's id alone.
-        self._tokens = self._tokens or importlib.import_module("githubkit.cache").MemCacheStrategy()
         return importlib.import_module("githubkit").GitHub(
             strategy,
             base_url=self.repository.api,
@@ -105,7 +111,8 @@ class Line:
             ssl_verify=importlib.import_module("httpx").create_ssl_context() if self._transport is None else True,
             async_transport=self._transport,
             http_cache=False,
-            cache_strategy=self._tokens,
+            # githubkit's own default keeps what Apps sign together for the process, by the App's id alone.
+            cache_strategy=importlib.import_module("githubkit.cache").MemCacheStrategy(),
             auto_retry=False,
         )
 
@@ -113,17 +120,70 @@ class Line:
         auth = importlib.import_module("githubkit.auth")
         if not isinstance(self.credentials, AppKey):
             return auth.TokenAuthStrategy(self.credentials.text)
-        app, key = self.credentials, private_key(self.credentials)
-        asked = Call(method="GET", url=f"repos/{self.repository.full}/installation")
-        answer = await _sent(self._made(auth.AppAuthStrategy(app.app_id, key)), asked)
-        if answer.status >= 500:
-            raise Unreachable(f"GitHub answers {answer.status} to {asked.what}", hint="try again later")
-        if answer.status != 200:
-            raise UserFault(
-                f"GitHub App {app.app_id} is not installed on {self.repository.full} (got {answer.status})",
-                hint="install it from the App's page, or check its id and key",
-            )
-        return auth.AppInstallationAuthStrategy(app.app_id, key, number_at(answer.body, "id"))
+        as_app = self._made(auth.AppAuthStrategy(self.credentials.app_id, private_key(self.credentials)))
+        found = await self._needed(as_app, Call(method="GET", url=f"repos/{self.repository.full}/installation"), ok=200)
+        self._installation, self._as_app = number_at(found.body, "id"), as_app
+        return auth.UnauthAuthStrategy()
+
+    async def _sent_by_app(self, call: Call) -> Answer:
+        path = call.url.removeprefix(self.repository.api)
+        if path == f"repos/{self.repository.full}/installation" or path.startswith("app/"):
+            return await self._signed(self._as_app, call)
+        token = await self._token_after("")
+        answer = await _sent(self._client, _shown(call, token))
+        if answer.status != 401:
+            return answer
+        # Taken back, or over by GitHub's clock before it was by ours.
+        return await _sent(self._client, _shown(call, await self._token_after(token)))
+
+    async def _token_after(self, spent: str) -> str:
+        """Give a token of the installation other than one that was refused; several that ask at once get the same."""
+        async with self._first:
+            if self._token == spent or time.time() >= self._good_until:
+                await self._renew()
+            return self._token
+
+    async def _renew(self) -> None:
+        # Not githubkit's way: it wants the whole answer as github.com describes it today, of which we need two fields.
+        asked = Call(method="POST", url=f"app/installations/{self._installation}/access_tokens", body={})
+        made = (await self._needed(self._as_app, asked, ok=201)).body
+        self._token, self._good_until = text_at(made, "token"), seconds_at(made, "expires_at") - SPARE_S
+
+    async def _needed(self, as_app: Any, call: Call, *, ok: int) -> Answer:
+        """Send what comes before a call, which was not sent then and may be: `Unsent`, where GitHub is not able now."""
+        try:
+            answer = await self._signed(as_app, call)
+        except Lost as lost:
+            raise Unsent(lost.message, hint=lost.hint) from lost
+        if answer.status == ok:
+            return answer
+        what = f"GitHub does not let our App into {self.repository.full} {_got(answer)}"
+        is_limited = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"
+        if is_limited or answer.status >= 500 or answer.status == 429:
+            raise Unsent(what, hint="try again later")
+        raise UserFault(what, hint="check the App's id, its key, and that its installation is not suspended")
+
+    async def _signed(self, as_app: Any, call: Call) -> Answer:
+        """Send what the App's key signs."""
+        assert isinstance(self.credentials, AppKey)
+        answer = await _sent(as_app, call)
+        app, got = f"GitHub App {self.credentials.app_id}", _got(answer)
+        if answer.status == 401:
+            hint = "check the App's id and key, and the clock of this machine"
+            raise UserFault(f"GitHub refuses the key of {app} {got}", hint=hint)
+        if answer.status == 404:
+            hint = "install it from the App's page, or check its id and key"
+            raise UserFault(f"{app} is not installed on {self.repository.full} {got}", hint=hint)
+        return answer
+
+
+def _got(answer: Answer) -> str:
+    words = text_at(answer.body, "message")
+    return f"(got {answer.status}{': ' if words else ''}{words})"
+
+
+def _shown(call: Call, token: str) -> Call:
+    return replace(call, headers={**call.headers, "Authorization": f"token {token}"})
 
 
 async def _sent(client: Any, call: Call) -> Answer:
@@ -137,21 +197,10 @@ async def _sent(client: Any, call: Call) -> Answer:
     except exceptions.RequestFailed as exc:
         response = exc.response.raw_response
     except exceptions.RequestError as exc:
-        cause = exc.__cause__ or exc
-        if isinstance(cause, exceptions.RequestFailed):
-            raise _no_token(call, cause.response.status_code) from exc
-        raise _broken(call, cause) from exc
+        raise _broken(call, exc.__cause__ or exc) from exc
     except exceptions.AuthCredentialError as exc:
         raise UserFault(f"the GitHub App's key cannot be used: {exc}", hint="check the App's id and key") from exc
     return _answer(call, response)
-
-
-def _no_token(call: Call, status: int) -> Unsent | UserFault:
-    """Say why an App got no token for its installation; the call itself was not sent then."""
-    what = f"GitHub gave the App no token for {call.what} (got {status})"
-    if status >= 500 or status == 429:
-        return Unsent(what, hint="try again later")
-    return UserFault(what, hint="check the App's id, its key, and that its installation is not suspended")
 
 
 def _broken(call: Call, cause: BaseException) -> Lost | Unsent | HostFault | UserFault:
