@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         request = urllib.request.Request(gateway.upstream + self.path, data=body, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 self._tell(answer.status, answer.read())
         except urllib.error.HTTPError as exc:
             with exc:

@@ -43,9 +43,10 @@ FINDING = "must be mended: [[s:edit MENDED.txt=mended\\n]]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """Run a command by the agent's own shell tool."""
+    """Run a command by the agent's own shell tool. `is_held`: answered so only when the test lets go."""
 
     command: str
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +104,11 @@ SCRIPTS: Mapping[str, Callable[[str], list[Step]]] = {
     "sleep": lambda argument: [
         Shell(command=f"echo $$ > SLEEPING; sleep {argument or 600}"),
         Say(text="Done sleeping."),
+    ],
+    "held": lambda _: [
+        Shell(command="echo held"),
+        Shell(command="echo let go", is_held=True),
+        Say(text="Done waiting."),
     ],
     "loop": lambda _: [Shell(command="echo again")] * 100_000,
     "big": lambda _: [Shell(command="seq 1 100000"), Say(text="big " * 20_000)],
@@ -307,6 +313,7 @@ class ScriptedModel:
 
     url: str
     asked: list[Asked] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
     ending: threading.Event = field(default_factory=threading.Event)
 
 
@@ -368,6 +375,8 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(step, Fail):
             self._fail(step)
             return
+        if isinstance(step, Shell) and step.is_held:
+            self.server.model.let_go.wait()
         said = TOKENS.search(request.prompt)
         tokens = Tokens(input=int(said[1]), output=int(said[2])) if said else Tokens(input=size // 4, output=20)
         is_streamed = bool(body.get("stream")) or "stream" in self.path.rpartition(":")[2]
@@ -436,6 +445,7 @@ def scripted_model(port: int = 0) -> Iterator[ScriptedModel]:
         yield server.model
     finally:
         server.model.ending.set()
+        server.model.let_go.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -236,8 +236,8 @@ def test_a_backlog_that_is_not_there_hides_nothing_else(repo: Path) -> None:
 
 
 def test_a_backlog_that_is_named_is_read_instead(repo: Path, tmp_path: Path) -> None:
-    (tmp_path / "1.md").write_text("# One\n")
-    (tmp_path / "2.md").write_text("# Two\n")
+    (tmp_path / "11.md").write_text("# One\n")
+    (tmp_path / "12.md").write_text("# Two\n")
     told = by_name(diagnosed(repo, backlog=tmp_path))
     assert "2 open" in told["backlog", "issues"].said
 

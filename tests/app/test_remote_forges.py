@@ -1,6 +1,7 @@
 """Forges behind a network, as the settings mean them: who we are there, and how git is let in."""
 
 import base64
+import os
 import subprocess
 from pathlib import Path
 
@@ -62,6 +63,53 @@ def test_a_machine_without_a_token_says_where_one_is_looked_for(clone: Path) -> 
     with pytest.raises(UserFault, match=r"there is no token for github\.com") as raised:
         reached(parse("backlog.source = 'github'", path="f"), clone, remote="origin")
     assert "GITHUB_TOKEN" in raised.value.message
+
+
+def test_a_missing_token_is_said_of_the_server_that_base_url_names(clone: Path) -> None:
+    said = "[backlog]\nsource = 'github'\nrepository = 'ann/demo'\nbase_url = 'https://ghe.test/api/v3'"
+    with pytest.raises(UserFault, match=r"there is no token for ghe\.test") as raised:
+        reached(parse(said, path="f"), clone, remote="origin")
+    assert "github.com" not in raised.value.message
+
+
+def test_a_token_that_gh_keeps_for_github_com_is_shown_to_no_server_that_base_url_names(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gh = tmp_path / "bin" / "gh"
+    gh.parent.mkdir()
+    gh.write_text('#!/bin/sh\ntest "$*" = "auth token --hostname github.com" && echo gho_x || exit 1\n')
+    gh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{gh.parent}:{os.environ['PATH']}")
+    said = "backlog.source = 'github'"
+    assert reached(parse(said, path="f"), clone, remote="origin").name == "github ann/demo"
+    with pytest.raises(UserFault, match="there is no token"):
+        reached(parse(f"{said}\nbacklog.base_url = 'https://ghe.test/api/v3'", path="f"), clone, remote="origin")
+
+
+@pytest.mark.parametrize(
+    ("source", "token"), [("github", "GITHUB_TOKEN"), ("gitlab", "GITLAB_TOKEN"), ("gitea", "FORGEJO_TOKEN")]
+)
+def test_a_token_of_two_lines_is_the_users_fault_and_is_not_shown(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, source: str, token: str
+) -> None:
+    monkeypatch.delenv("GITEA_TOKEN", raising=False)
+    monkeypatch.setenv(token, "s3cret\nmore")
+    said = f"[backlog]\nsource = '{source}'\nrepository = 'ann/demo'\nbase_url = 'https://git.test'"
+    with pytest.raises(UserFault, match=token) as raised:
+        reached(parse(said, path="f"), clone, remote="origin")
+    assert "s3cret" not in raised.value.message + raised.value.hint
+
+
+@pytest.mark.parametrize("source", ["github", "gitlab", "gitea"])
+@pytest.mark.parametrize("address", ["http://[::1/ann/demo", "https://git.test:99999/ann/demo"])
+def test_a_remote_that_no_server_can_have_is_the_users_fault(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, source: str, address: str
+) -> None:
+    for token in ("GITHUB_TOKEN", "GITLAB_TOKEN", "GITEA_TOKEN"):
+        monkeypatch.setenv(token, "s3cret")
+    subprocess.run(["git", "-C", clone, "remote", "set-url", "origin", address], check=True)
+    with pytest.raises(UserFault, match=r"no (repository|project) on"):
+        reached(parse(f"backlog.source = '{source}'", path="f"), clone, remote="origin")
 
 
 @pytest.mark.parametrize(("said", "at"), [("~/app.pem", "home/app.pem"), ("keys/app.pem", "clone/keys/app.pem")])

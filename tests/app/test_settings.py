@@ -415,3 +415,57 @@ def test_any_bytes_are_settings_or_a_fault(tmp_path_factory: pytest.TempPathFact
         load(folder)
     except UserFault as fault:
         assert fault.message.startswith(str(folder / "luminaguard.toml"))  # noqa: PT017 some bytes are settings
+
+
+@pytest.mark.parametrize("table", ["backlog", "providers.mine"])
+@pytest.mark.parametrize(
+    ("said", "way_out"),
+    [
+        ("http://[::1", "a port is a number"),
+        ("https://git.test:99999", "up to 65535"),
+        ("https://git.test:word/x", "up to 65535"),
+        ("https://a..b", "https://git.example.org"),
+        (f"https://{'h' * 70}.test", "https://git.example.org"),
+        ("https://:8443/x", "https://git.example.org"),
+        ("https://git.test/x?y=z", "what begins with ?"),
+        ("https://git.test/#z", "what begins with ?"),
+        ("https://git.test/\\u0007", "https://git.example.org"),
+    ],
+)
+def test_an_address_that_no_server_can_have_is_told_with_its_line(table: str, said: str, way_out: str) -> None:
+    with pytest.raises(UserFault, match=rf"f:2: \[{table}\] base_url must be an address") as raised:
+        parse(f'[{table}]\nbase_url = "{said}"\napi = "openai"' if "." in table else _base_url(said), path="f")
+    assert way_out in raised.value.hint
+    assert said[:50] in raised.value.message
+
+
+def _base_url(said: str) -> str:
+    return f'[backlog]\nbase_url = "{said}"'
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "https://user:s3cret@git.test",
+        "https://s3cret@git.test/api/v3?y#z",
+        "https://user:s3cret/2@git.test",
+        "https://user:s3cret@x@git.test",
+        "https://user:a s3cret@git.test",
+        "user:s3cret@git.test",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_shown(said: str) -> None:
+    with pytest.raises(UserFault, match=r"f:2: \[backlog\] base_url must be .*@git\.test") as raised:
+        parse(_base_url(said), path="f")
+    assert "s3cret" not in raised.value.message + raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("https://git.test", "https://git.test:8443/api/v3/", "http://127.0.0.1:3000", "http://[::1]:3000/x"),
+        *("https://my_host", "https://bücher.example", "https://git.test."),
+    ],
+)
+def test_an_address_of_a_server_is_taken_as_it_is_written(said: str) -> None:
+    assert parse(_base_url(said), path="f").backlog.base_url == said

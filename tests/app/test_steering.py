@@ -240,5 +240,5 @@ def test_a_run_is_paused_and_resumed_once_each(last_run: LastRun) -> None:
 
 def test_agents_of_an_issue_without_any_are_stopped_without_ado(last_run: LastRun) -> None:
     last_run.stop_agents(["waiting", "no-such"])
-    assert last_run.live_log(IssueId("waiting")) is None
+    assert last_run.live_logs(IssueId("waiting")) == ()
     assert last_run.logs(IssueId("waiting"), attempt=None) == ()

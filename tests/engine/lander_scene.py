@@ -1,6 +1,7 @@
 """A lander on a target that is a line of names, with checks and a forge that answer what a test told them."""
 
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
@@ -34,7 +35,7 @@ from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Oid, RunId
 from luminaguard.model.issue import Issue
 from luminaguard.model.plan import Plan
-from luminaguard.model.work import Candidate, Change, Conflict, FileChange, Verdict
+from luminaguard.model.work import Beside, Candidate, Change, Conflict, FileChange, Verdict
 from luminaguard.planner.plan import plan
 from luminaguard.reports import messages
 
@@ -85,6 +86,9 @@ class LineTrunk:
     async def tree(self, commit: Oid) -> Oid:
         return Oid(f"tree of {commit}")
 
+    async def beside(self) -> Beside | None:
+        return None
+
     async def catch_up(self) -> tuple[str, ...]:
         return ()
 
@@ -101,6 +105,9 @@ class LineTrunk:
         return other
 
     async def branch(self, name: str) -> Oid | None:
+        return None
+
+    async def of_others(self, branch: str, commit: Oid, *, ours: AbstractSet[Oid] = frozenset()) -> Oid | None:
         return None
 
     async def publish(self, branch: str, commit: Oid) -> str:
@@ -261,7 +268,7 @@ class Scene:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 group.start_soon(self.lander.serve)
                 yield

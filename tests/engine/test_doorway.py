@@ -139,7 +139,7 @@ async def test_a_providers_limit_is_written_down_and_waited_for(ground: Ground) 
         await doorway.until_open(movement)
     assert waited.cancelled_caught
     ground.now = 1500.0
-    with movement.moving(), anyio.fail_after(10):
+    with movement.moving(), anyio.fail_after(60):
         await doorway.until_open(movement)
 
 
@@ -155,7 +155,7 @@ async def test_a_persons_pause_parks_whoever_would_start_until_they_resume(groun
             await doorway.until_open(movement)
             opened.set()
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(start)
             await movement.all_still()

@@ -12,7 +12,7 @@ from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.store import TrackerStore
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId
-from luminaguard.model.issue import Backlog
+from luminaguard.model.issue import Backlog, Issue
 
 ONE = IssueId("1")
 
@@ -150,6 +150,120 @@ def test_file_that_was_renamed_keeps_what_was_closed(repository: Repository) -> 
     backlog = repository.backlog(moved)
     assert [issue.state.value for issue in backlog.issues] == ["closed", "open"]
     assert all("now read from moved.jsonl" in notice.text for notice in backlog.notices)
+
+
+def other_file(repository: Repository, *issues: dict[str, object]) -> Path:
+    path = repository.root / "other.jsonl"
+    path.write_text("".join(f"{json.dumps(issue)}\n" for issue in issues))
+    return path
+
+
+def everything(repository: Repository) -> tuple[Issue, ...]:
+    return repository.store.issues()
+
+
+def test_an_issue_that_was_added_here_is_never_overwritten_by_a_file(repository: Repository) -> None:
+    repository.store.add("Local one", body="precious text")
+    before = everything(repository)
+    with pytest.raises(UserFault, match=r"issues\.jsonl .* #1 't' \('Local one' there, added here\)") as refused:
+        repository.backlog()
+    assert everything(repository) == before
+    assert [event.what for event in repository.store.events()] == ["added"]
+    assert "luminaguard issues import issues.jsonl" in refused.value.hint
+    assert "other ids in issues.jsonl" in refused.value.hint
+
+
+@pytest.mark.parametrize("status", ["open", "closed"])
+def test_an_issue_that_was_added_here_and_closed_keeps_its_text(repository: Repository, status: str) -> None:
+    repository.store.add("Local one", body="precious text")
+    repository.store.close("1")
+    repository.says({"id": "1", "status": status})
+    with pytest.raises(UserFault, match="Local one"):
+        repository.backlog()
+    assert (repository.store.show("1").body, repository.store.show("1").state.value) == ("precious text", "closed")
+
+
+def test_an_issue_that_was_added_here_is_another_one_where_its_text_is_another(repository: Repository) -> None:
+    repository.store.add("t", body="precious text")
+    with pytest.raises(UserFault, match="#1"):
+        repository.backlog()
+    assert repository.store.show("1").body == "precious text"
+
+
+def test_what_was_exported_is_the_same_issue_and_keeps_what_the_file_does_not_say(repository: Repository) -> None:
+    made = repository.store.add("t", body="a\n- [ ] box", priority=0, estimate_s=60.0, labels=("mine",))
+    repository.says(
+        {"id": "1", "description": "a\n- [ ] box\n", "labels": ["theirs"], "dependencies": [{"depends_on_id": "2"}]}
+    )
+    (issue,) = repository.backlog().issues
+    said = (issue.priority, issue.estimate_s, issue.labels, issue.needs)
+    assert said == (made.priority, made.estimate_s, ("mine",), ("2",))
+    assert repository.backlog().notices == ()
+    repository.says({"id": "1", "description": "the file has the word from now on"})
+    assert repository.backlog().issues[0].body == "the file has the word from now on"
+
+
+def test_what_was_exported_and_closed_here_is_not_opened_by_the_file(repository: Repository) -> None:
+    repository.store.add("t", body="a\n- [ ] box")
+    repository.store.close("1")
+    assert repository.states()["1"] == "closed"
+
+
+def test_an_issue_of_another_file_is_never_overwritten(repository: Repository) -> None:
+    repository.backlog()
+    before = everything(repository)
+    path = other_file(repository, {"id": "2", "title": "Another", "status": "closed"}, {"id": "3", "title": "New"})
+    with pytest.raises(UserFault, match=r"other\.jsonl .* #2 'Another' \('t' there, read from issues\.jsonl\)"):
+        repository.backlog(path)
+    assert everything(repository) == before
+
+
+def test_many_issues_under_ids_that_are_taken_are_counted(repository: Repository) -> None:
+    issues: list[dict[str, object]] = [{"id": str(number), "title": "t"} for number in range(1, 10)]
+    repository.says(*issues)
+    repository.backlog()
+    path = other_file(repository, *(issue | {"title": "Another"} for issue in issues))
+    with pytest.raises(UserFault, match=r"#1 .*#2 .*#3 .*, and 6 more$"):
+        repository.backlog(path)
+
+
+def test_a_folder_that_was_moved_brings_its_issues_along_with_their_new_text(tmp_path: Path) -> None:
+    (tmp_path / "issues").mkdir()
+    (tmp_path / "issues" / "1.md").write_text("# First\n\nText.\n")
+    repository = Repository(tmp_path)
+    repository.backlog(tmp_path / "issues")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "issues").rename(tmp_path / "docs" / "issues")
+    (tmp_path / "docs" / "issues" / "1.md").write_text("# First\n\nMore text.\n")
+    (issue,) = repository.backlog(tmp_path / "docs" / "issues").issues
+    assert (issue.body.strip(), issue.origin and issue.origin.path) == (
+        "More text.",
+        str(tmp_path / "docs" / "issues" / "1.md"),
+    )
+
+
+def test_a_file_by_another_path_is_the_same_file(repository: Repository) -> None:
+    repository.backlog()
+    repository.says({"id": "1", "title": "Renamed in the file"})
+    (repository.root / "sub").mkdir()
+    assert repository.backlog(repository.root / "sub" / ".." / "issues.jsonl").issues[0].title == "Renamed in the file"
+
+
+@pytest.mark.parametrize("kept_by", [None, ".gitkeep"])
+def test_an_empty_folder_is_an_empty_backlog(tmp_path: Path, kept_by: str | None) -> None:
+    folder = tmp_path / "issues"
+    folder.mkdir()
+    if kept_by:
+        (folder / kept_by).touch()
+    forge = Repository(tmp_path).forge(folder)
+    assert anyio.run(forge.backlog) == Backlog(issues=())
+    assert forge.missing() is None
+
+
+def test_a_folder_of_other_things_is_no_backlog(tmp_path: Path) -> None:
+    (tmp_path / "src" / "deep").mkdir(parents=True)
+    with pytest.raises(UserFault, match="not a backlog that can be read"):
+        format_of(tmp_path / "src")
 
 
 def test_closing_edits_change_the_line_at_the_commit_that_lands(repository: Repository) -> None:

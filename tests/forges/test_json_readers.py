@@ -220,10 +220,11 @@ def test_nothing_at_the_path_is_told(tmp_path: Path) -> None:
         format_of(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x.json", "empty", "x\0y"])
+@pytest.mark.parametrize("name", ["x.txt", "x.json", "other things", "x\0y"])
 def test_what_is_no_backlog_is_told_with_what_was_tried(tmp_path: Path, name: str) -> None:
-    if name == "empty":
+    if name == "other things":
         (tmp_path / name).mkdir()
+        (tmp_path / name / "main.py").touch()
     elif "\0" not in name:
         (tmp_path / name).write_bytes(b"\x00\xff")
     with pytest.raises(UserFault, match=r"no backlog|tried: backlog\.md, beads, github export, taskmaster, markdown"):

@@ -93,6 +93,13 @@ def test_line_that_is_none_stands_for_the_file(line: object) -> None:
     assert type(answer.findings[0].line) is int
 
 
+@pytest.mark.parametrize("file", [None, 3, ["a.py"], {}])
+def test_file_that_is_no_text_is_none(file: object) -> None:
+    answer = parse_answer(json.dumps({"findings": [{"severity": "low", "text": "x", "file": file}]}))
+    assert answer is not None
+    assert answer.findings[0].file == ""
+
+
 def test_endless_text_is_cut() -> None:
     answer = parse_answer(json.dumps({"grade": "A" * 99, "findings": [{"severity": "low", "text": "x" * 99_999}]}))
     assert answer is not None

@@ -30,12 +30,12 @@ class SocketConnection(http.client.HTTPConnection):
     """HTTP to a Unix socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("gateway", timeout=30)
+        super().__init__("gateway", timeout=90)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
+        self.sock.settimeout(90)
         self.sock.connect(str(self.path))
 
 
@@ -116,7 +116,7 @@ def new_run() -> RunId:
 
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait for what another process will have written."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -60,7 +60,7 @@ def face_at(path: Path) -> Iterator[Face]:
                     face.at_work += 1
                     face.most_at_work = max(face.most_at_work, face.at_work)
                 face.held.release()
-                face.let_go.wait(30)
+                face.let_go.wait(60)
                 with face.lock:
                     face.at_work -= 1
             if self.path == "/silent":
@@ -197,7 +197,7 @@ def test_an_agent_that_floods_has_few_requests_at_work_and_others_get_through(st
         [lambda: statuses.append(plain(stage, "GET", f"{API}/held")[0]) for _ in range(FOR_ONE + WAITING + 10)]
     )
     for _ in range(FOR_ONE):
-        assert face.held.acquire(timeout=20)
+        assert face.held.acquire(timeout=60)
     other = stage.client(stage.holder("13"))
     with closing(SocketConnection(stage.config.socket)) as connection:
         connection.request("GET", f"{API}/user", headers={"proxy-authorization": f"Bearer {other.key}"})
@@ -206,6 +206,6 @@ def test_an_agent_that_floods_has_few_requests_at_work_and_others_get_through(st
     wait_until(lambda: len(statuses) == 10)
     face.let_go.set()
     for thread in flood:
-        thread.join(30)
+        thread.join(60)
     assert face.most_at_work == FOR_ONE < AT_ONCE
     assert (statuses.count(429), set(statuses)) == (10, {200, 429})

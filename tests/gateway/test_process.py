@@ -152,7 +152,7 @@ def closed(process: subprocess.Popen[bytes]) -> int:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
-    return process.wait(30)
+    return process.wait(60)
 
 
 def test_the_next_session_takes_over_and_calls_under_way_are_finished(

@@ -19,7 +19,7 @@ MESSAGE = json.dumps({"type": "message", "model": "m", "usage": {"input_tokens":
 def raw(stage: Stage, text: bytes) -> bytes:
     """Send bytes as they are, and read until the gateway has nothing more to say."""
     with closing(socket.socket(socket.AF_UNIX)) as made:
-        made.settimeout(20)
+        made.settimeout(60)
         made.connect(str(stage.config.socket))
         made.sendall(text)
         made.shutdown(socket.SHUT_WR)
@@ -81,7 +81,7 @@ def test_requests_sent_ahead_are_answered_in_turn(stage: Stage) -> None:
     one = HEAD + b'content-length: 9\r\n\r\n{"a": %d}\n'
     key = stage.client().key.encode()
     with closing(socket.socket(socket.AF_UNIX)) as made:
-        made.settimeout(20)
+        made.settimeout(60)
         made.connect(str(stage.config.socket))
         made.sendall(b"".join(one % (key, number) for number in range(3)))
         got = b""
@@ -93,7 +93,7 @@ def test_requests_sent_ahead_are_answered_in_turn(stage: Stage) -> None:
 def test_a_caller_that_waits_for_leave_to_send_is_given_it(stage: Stage) -> None:
     head = HEAD + b"expect: 100-continue\r\ncontent-length: 2\r\n\r\n"
     with closing(socket.socket(socket.AF_UNIX)) as made:
-        made.settimeout(20)
+        made.settimeout(60)
         made.connect(str(stage.config.socket))
         made.sendall(head % stage.client().key.encode())
         assert made.recv(65536).startswith(b"HTTP/1.1 100")

@@ -22,7 +22,7 @@ def proxy_key(stage: Stage, *, user: bool = True) -> dict[str, str]:
 def connect(stage: Stage, to: str, headers: dict[str, str] | None = None) -> tuple[int, bytes, socket.socket]:
     """Ask for a tunnel; give the status, the words and the socket behind it."""
     made = socket.socket(socket.AF_UNIX)
-    made.settimeout(20)
+    made.settimeout(60)
     made.connect(str(stage.config.socket))
     lines = [f"CONNECT {to} HTTP/1.1", f"host: {to}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
     made.sendall("\r\n".join(lines).encode() + b"\r\n\r\n")

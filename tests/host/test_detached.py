@@ -45,7 +45,7 @@ def command(folder: Path, script: str, **env: str) -> Command:
 
 async def said(path: Path) -> str:
     """Wait until a file holds a line."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while not (path.exists() and path.read_text().endswith("\n")):  # noqa: ASYNC110 another process writes it
             await anyio.sleep(0.01)
     return path.read_text().strip()

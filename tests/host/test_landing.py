@@ -1,6 +1,8 @@
 """Landing: by compare-and-swap, with the user's checkouts behind it or left alone and said so."""
 
 import os
+import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,6 +177,7 @@ WAYS_TO_BLOCK = [
     merging,
     rebasing,
 ]
+BUSY = (index_locked, merging, rebasing)
 CHANGE: dict[str, Content] = {"a.txt": "x\n", "n/new.txt": "new\n", "d/old.txt": None, "d": "now a file\n"}
 
 
@@ -192,6 +195,43 @@ def test_checkout_with_something_in_the_way_is_left_alone_and_said_so(
     assert checked_out.rev("main") == branch
     assert checked_out.tip() == ahead(checked_out) == candidate.commit
     assert is_pending(checked_out.catch_up()), "still in the way"
+
+
+@pytest.mark.parametrize("block", WAYS_TO_BLOCK, ids=lambda block: block.__name__)
+def test_what_landed_beside_the_branch_is_told_with_what_to_type(
+    checked_out: Repository, block: Callable[[Repository], None]
+) -> None:
+    candidate = checked_out.candidate(CHANGE)
+    block(checked_out)
+    checked_out.land(candidate)
+    beside = anyio.run(checked_out.trunk.beside)
+    assert beside is not None
+    assert beside.commits == {candidate.commit}
+    command, then = beside.how.split("; then: ")
+    assert then == "luminaguard run"
+    if block in BUSY:
+        assert "in the middle of" in beside.why
+        return
+    assert f"in {checked_out.root}" in beside.why
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    assert checked_out.catch_up() == (f"{checked_out.root} is at {candidate.commit[:12]}",)
+    assert anyio.run(checked_out.trunk.beside) is None
+
+
+def test_only_the_files_in_the_way_are_named(checked_out: Repository) -> None:
+    checked_out.write("b.txt", "mine\n")
+    checked_out.write("n/other.txt", "mine\n")
+    checked_out.write("n/new file.txt", "mine\n")
+    landed(checked_out, {"a.txt": "x\n", "n/new file.txt": "new\n"})
+    beside = anyio.run(checked_out.trunk.beside)
+    assert beside is not None
+    assert beside.why == f"'main' does not have it yet; it would overwrite n/new file.txt in {checked_out.root}"
+    assert beside.how == f"git -C {checked_out.root} stash push --all -- 'n/new file.txt'; then: luminaguard run"
+
+
+def test_nothing_lies_beside_a_branch_that_went_along(checked_out: Repository) -> None:
+    landed(checked_out, {"a.txt": "x\n"})
+    assert anyio.run(checked_out.trunk.beside) is None
 
 
 def test_checkout_catches_up_when_the_way_is_free(checked_out: Repository) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,8 @@ import pytest
 
 from luminaguard.host.git import Git, find_repository
 from luminaguard.host.trunk import Trunk
-from luminaguard.host.upstream import Upstream
-from luminaguard.model.faults import HostFault, Transient, UserFault
+from luminaguard.host.upstream import Upstream, fault_of
+from luminaguard.model.faults import Fault, HostFault, Transient, UserFault
 from luminaguard.model.ids import Oid
 from luminaguard.model.work import Candidate
 
@@ -142,6 +142,32 @@ def test_a_remote_that_is_gone_is_worth_another_try_and_changes_nothing(ground: 
     assert ground.git(ground.ours, "rev-parse", "main") == candidate.base
 
 
+def test_a_remote_that_nobody_has_named_is_the_users_to_add(ground: Ground) -> None:
+    upstream = Upstream(git=Git(find_repository(ground.ours).root), remote="nosuch", target="main")
+    with pytest.raises(UserFault, match="no remote 'nosuch'") as caught:
+        anyio.run(upstream.tip)
+    assert "git remote add nosuch" in caught.value.hint
+
+
+def test_what_git_died_of_is_told_and_not_its_advice(ground: Ground) -> None:
+    ground.remote.rename(ground.remote.with_suffix(".away"))
+    upstream = ground.trunk().upstream
+    assert upstream is not None
+    with pytest.raises(Fault, match="does not appear to be a git repository"):
+        anyio.run(upstream.tip)
+
+
+def test_what_landed_at_a_remote_lies_beside_nothing(ground: Ground) -> None:
+    candidate = ground.candidate("a.txt")
+    ground.git(ground.ours, "checkout", "-q", "main")
+    (ground.ours / "a.txt").write_text("in the way\n")
+    told = anyio.run(ground.trunk().land, candidate)
+    assert told is not None
+    assert told[0].startswith("pending fast-forward")
+    assert anyio.run(ground.trunk().beside) is None
+    assert dict(anyio.run(ground.trunk().first_parents, candidate.base)) == {candidate.commit: candidate.tree}
+
+
 def test_a_work_branch_is_published_again_and_again(ground: Ground) -> None:
     first = ground.candidate("one.txt").commit
     second = ground.candidate("two.txt").commit
@@ -246,3 +272,73 @@ def test_what_lets_git_in_is_in_no_fault_and_in_no_text(ground: Ground) -> None:
     with pytest.raises((Transient, HostFault)) as raised:
         anyio.run(lambda: upstream.tip(is_fresh=True))
     assert "s3cret" not in f"{raised.value.message} {raised.value.hint} {upstream!r}"
+
+
+ADVICE = "Please make sure you have the correct access rights\nand the repository exists.\n"
+SSH = f"fatal: Could not read from remote repository.\n\n{ADVICE}"
+HTTP = "fatal: unable to access 'https://example.org/o/r.git/': "
+
+
+@pytest.mark.parametrize(
+    ("said", "is_away", "why"),
+    [
+        (f"{HTTP}The requested URL returned error: 403\n", False, "error: 403"),
+        (f"{HTTP}The requested URL returned error: 429\n", True, "error: 429"),
+        (f"{HTTP}The requested URL returned error: 503\n", True, "error: 503"),
+        (f"{HTTP}SSL certificate problem: self signed certificate\n", False, "self signed"),
+        (f"{HTTP}Failed to connect to example.org port 443 after 2 ms: Connection refused\n", True, "refused"),
+        (f"{HTTP}Could not resolve host: example.org\n", True, "resolve"),
+        (f"git@example.org: Permission denied (publickey).\n{SSH}", False, "publickey"),
+        (f"Host key verification failed.\n{SSH}", False, "Host key"),
+        (f"ERROR: Repository not found.\n{SSH}", False, "not found"),
+        (f"ssh: connect to host example.org port 22: Connection timed out\n{SSH}", True, "Could not read"),
+        (f"Connection closed by 192.0.2.1 port 22\n{SSH}", True, "Could not read"),
+    ],
+)
+def test_a_remote_that_refuses_us_is_not_waited_for_and_one_that_is_away_is(
+    said: str, why: str, *, is_away: bool
+) -> None:
+    fault = fault_of("origin", said)
+    assert isinstance(fault, Transient) is is_away
+    assert why in fault.message
+
+
+def test_two_that_fetch_at_once_both_see_the_target(ground: Ground) -> None:
+    """Git fails where two move the same ref: ours wait for each other, and other programs' are tried again."""
+
+    async def both() -> list[Oid]:
+        found: list[Oid] = []
+        for number in range(8):
+            ground.commit(ground.theirs, {"b.txt": f"{number}\n"})
+            ground.git(ground.theirs, "push", "-q", "origin", "main")
+            seen: list[Oid] = []
+
+            async def look(tip: Callable[[], Awaitable[Oid]], seen: list[Oid] = seen) -> None:
+                seen.append(await tip())
+
+            async with anyio.create_task_group() as tasks:
+                for trunk in (one, one, other):
+                    tasks.start_soon(look, partial(trunk.tip, is_fresh=True))
+            found += set(seen)
+        return found
+
+    one, other = ground.trunk(), ground.trunk()
+    assert len(anyio.run(both)) == 8
+
+
+def test_what_others_put_on_a_work_branch_is_found_here_and_there(ground: Ground) -> None:
+    trunk = ground.trunk()
+    candidate = ground.candidate()
+    ours = Oid(ground.git(ground.ours, "rev-parse", "work-new.txt"))
+    assert anyio.run(trunk.publish, "topic", ours) == ""
+    assert anyio.run(trunk.of_others, "topic", ours) is None
+    ground.git(ground.theirs, "fetch", "-q")
+    ground.git(ground.theirs, "checkout", "-q", "topic")
+    theirs = ground.commit(ground.theirs, {"c.txt": "c\n"})
+    ground.git(ground.theirs, "push", "-q", "origin", "topic")
+    assert anyio.run(trunk.of_others, "topic", ours) == theirs
+    assert anyio.run(trunk.of_others, "topic", theirs) is None
+    assert ground.git(ground.ours, "rev-parse", f"refs/luminaguard/kept/topic/{theirs[:12]}") == theirs
+    ground.git(ground.ours, "update-ref", "refs/heads/topic", candidate.commit)
+    assert anyio.run(trunk.of_others, "topic", theirs) == candidate.commit
+    assert anyio.run(partial(trunk.of_others, "topic", theirs, ours={candidate.commit})) is None

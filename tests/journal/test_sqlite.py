@@ -178,7 +178,7 @@ def test_cancelled_add_neither_blocks_nor_breaks_the_others(journal: SqliteJourn
                 group.start_soon(journal.add, RUN_ID, f"gone-{number}", "ready", {})
             await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await journal.add(RUN_ID, "stays", "ready", {})
 
     anyio.run(main)
@@ -200,7 +200,7 @@ def test_full_disk_is_told_to_everybody_who_waits(journal: SqliteJournal) -> Non
             told.append(fault)
 
     async def main() -> None:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
                 for number in range(5):
                     group.start_soon(add, number)

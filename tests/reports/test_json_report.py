@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luminaguard.model.facts import KINDS, RUN, Fact
-from luminaguard.model.ids import Json, RunId
+from luminaguard.model.ids import IssueId, Json, RunId
+from luminaguard.model.issue import Issue
 from luminaguard.model.plan import Plan
+from luminaguard.planner.plan import plan
 from luminaguard.reports.html import report_html
 from luminaguard.reports.json_report import issues_json, plan_json, report_json, status_json
 from luminaguard.reports.markdown import report_markdown
@@ -79,6 +81,19 @@ def keys(value: Json) -> set[str]:
     return set(value)
 
 
+def durations(value: Json, *, inside: str = "") -> list[Json]:
+    """Every duration of a document: what a key that ends in _s holds, and whatever stands below `seconds`."""
+    if isinstance(value, list):
+        return [found for item in value for found in durations(item, inside=inside)]
+    if isinstance(value, dict):
+        return [found for key, item in value.items() for found in durations(item, inside=_measure(key, inside))]
+    return [value] if inside else []
+
+
+def _measure(key: str, inside: str) -> str:
+    return key if key == "seconds" or key.endswith("_s") else inside
+
+
 def holds_to_the_contract(document: dict[str, Json]) -> None:
     assert set(document) == DOCUMENT
     assert keys(document["totals"]) == TOTALS
@@ -93,6 +108,7 @@ def holds_to_the_contract(document: dict[str, Json]) -> None:
         assert all(set(file) == {"path", "added", "removed"} for file in objects(issue["files"]))
         assert all(set(found) == {"severity", "file", "line", "text"} for found in objects(issue["findings"]))
     assert all(set(entry) == {"t_s", "issue", "what"} for entry in objects(document["timeline"]))
+    assert all(type(found) is float for found in durations(document)), durations(document)
     json.dumps(document, allow_nan=False)
 
 
@@ -105,6 +121,17 @@ def test_documents_of_the_seed_run_hold_to_the_contract(seed_facts: tuple[Fact, 
     assert (report["started"], report["ended"]) == ("2026-02-13T16:26:40.000Z", "2026-02-13T16:28:01.000Z")
     assert [issue["pull_request"] for issue in objects(report["issues"])] == ["183", "182", "184"]
     assert [len(objects(issue["findings"])) for issue in objects(report["issues"])] == [2, 3, 3]
+
+
+def test_durations_of_every_document_are_floats(seed_facts: tuple[Fact, ...]) -> None:
+    backlogs = ((), (Issue(id=IssueId("1"), title="T"),))
+    plans = [plan(issues, base=None, tracked=frozenset(), present={}, slots=2) for issues in backlogs]
+    documents = [plan_json(made) for made in plans]
+    for facts in ((), seed_facts[:1], seed_facts[:3], seed_facts):
+        documents += [report_json(run_view(facts)), status_json(run_view(facts))]
+    found = [duration for document in documents for duration in durations(document)]
+    assert len(found) > 100
+    assert [duration for duration in found if type(duration) is not float] == []
 
 
 def test_cost_that_no_agent_told_is_null_and_not_nothing() -> None:

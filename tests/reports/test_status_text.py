@@ -88,6 +88,22 @@ def test_issue_behind_a_cancelled_one_says_what_to_type(facts_of: FactsOf) -> No
     assert "luminaguard retry 7" in text
 
 
+def test_pause_is_a_problem_with_who_and_how_in_both_forms(facts_of: FactsOf) -> None:
+    view = run_view(facts_of([(0, "7", "planned", {"title": "T"}), (1, "run", "paused:1", {"by": "ann"})]))
+    assert problems_text(view) == "the run\n  paused by ann: no agent starts\n  you must act: luminaguard resume\n"
+    assert problems_json(view)["problems"] == [
+        {
+            "issue": None,
+            "title": "the run",
+            "state": "paused",
+            "why": "paused by ann: no agent starts",
+            "who": "you",
+            "how": "luminaguard resume",
+            "group": "paused",
+        }
+    ]
+
+
 def test_run_without_problems_says_so(seed_facts: tuple[Fact, ...]) -> None:
     assert problems_text(run_view(seed_facts)) == "Nothing waits for a person.\n"
 

@@ -227,6 +227,75 @@ def test_attempts_say_what_came_of_each(facts_of: FactsOf) -> None:
     ]
 
 
+RUINED: Told = ("agent:2", {"commit": None, "problem": None, "files": []})
+MADE: Told = ("agent:1", {"commit": "c1", "problem": None, "files": [{"path": "a.py", "added": 2, "removed": 0}]})
+
+
+def test_files_are_those_of_the_branch_when_the_last_attempt_changed_nothing(facts_of: FactsOf) -> None:
+    task = one(facts_of, PLANNED, ATTEMPT, MADE, ("attempt:2", {"why": "checks"}), RUINED, HELD)
+    assert (task.commit, [file.path for file in task.files]) == ("c1", ["a.py"])
+
+
+@pytest.mark.parametrize(("start", "committed"), [("c1", True), ("t0", False)])
+def test_attempt_that_changed_nothing_is_committed_where_it_began_with_work(
+    facts_of: FactsOf, start: str, *, committed: bool
+) -> None:
+    again: Told = ("attempt:2", {"why": "checks", "start": start, "target": "t0"})
+    task = one(facts_of, PLANNED, ATTEMPT, MADE, again, RUINED)
+    assert {item.text: item.done for item in task.checklist}["Committed"] is committed
+    at_work = one(facts_of, PLANNED, ATTEMPT, MADE, again)
+    assert not {item.text: item.done for item in at_work.checklist}["Committed"]
+
+
+def test_tree_that_a_person_is_to_approve_is_the_one_that_was_checked(facts_of: FactsOf) -> None:
+    task = one(facts_of, PLANNED, ATTEMPT, AGENT, GREEN, ("approval_asked:1", {}))
+    assert (task.state, task.tree, task.tested) == (State.APPROVAL, "t1", True)
+
+
+def test_verdict_where_nothing_is_to_be_run_is_no_check_run(facts_of: FactsOf) -> None:
+    nothing: Told = ("checks:1.1", {"ok": True, "tree": "t1", "commands": [], "cached": False})
+    rows: Rows = [(place, "7", kind, data) for place, (kind, data) in enumerate([PLANNED, ATTEMPT, AGENT, nothing])]
+    view = run_view(facts_of(rows))
+    assert view.totals.check_runs == 0
+    assert view.timeline[-1].what == "no checks to pass"
+
+
+def test_agent_that_changed_nothing_has_not_failed_while_earlier_work_may_go_on(facts_of: FactsOf) -> None:
+    rows: Rows = [(1, "7", "agent:2", {"commit": None, "problem": None}), (2, "7", "agent:3", {"problem": "killed"})]
+    said = [entry.what for entry in run_view(facts_of(rows)).timeline]
+    assert said == ["agent done: it changed nothing", "agent failed: killed"]
+
+
+UNPROVEN: Mapping[str, Json] = {
+    "unproven": ["7"],
+    "why": "f.txt is in the way",
+    "how": "git stash; then: luminaguard run",
+}
+
+
+def proven(facts_of: FactsOf, *proofs: Mapping[str, Json], closed: bool = True) -> TaskView:
+    rows: Rows = [(1, "7", *PLANNED), (2, "7", *LANDED), (3, "7", "closed", {"closed": True})]
+    rows += [] if closed else [(4, "7", "held:1", {"why": "the tracker is away", "group": "work"})]
+    rows += [(5 + number, "run", f"verified:{number}", data) for number, data in enumerate(proofs, start=1)]
+    return run_view(facts_of(rows)).tasks[0]
+
+
+def test_landing_that_is_not_proven_to_be_on_the_target_waits_for_a_person(facts_of: FactsOf) -> None:
+    task = proven(facts_of, UNPROVEN)
+    assert (task.state, task.why) == (State.LANDED, "f.txt is in the way")
+    assert task.hold is not None
+    assert (task.hold.who, task.hold.how, task.hold.group) == ("you", UNPROVEN["how"], "landing")
+
+
+def test_landing_that_is_proven_later_waits_for_nobody(facts_of: FactsOf) -> None:
+    task = proven(facts_of, UNPROVEN, {"commits_on_target": True, "unproven": []})
+    assert (task.why, task.hold) == ("", None)
+
+
+def test_landing_that_waits_for_something_else_goes_on_saying_so(facts_of: FactsOf) -> None:
+    assert proven(facts_of, UNPROVEN, closed=False).why == "the tracker is away"
+
+
 def test_landed_tree_that_no_check_passed_on_is_not_called_tested(facts_of: FactsOf) -> None:
     landed: Told = ("landed", {"commit": "c2", "tree": "other"})
     assert not one(facts_of, PLANNED, ATTEMPT, AGENT, GREEN, landed).tested

@@ -19,7 +19,7 @@ from luminaguard.model.facts import Fact
 from luminaguard.model.ids import IssueId
 
 MUST_RUN = "LUMINAGUARD_MUST_RUN"
-WAIT_S = 60.0
+WAIT_S = 120.0
 LOOK_S = 0.01
 Ran = subprocess.CompletedProcess[str]
 # Writes the issue's number into its own file and commits.
@@ -33,7 +33,7 @@ git add -A; git commit -q -m "work" && echo "made $(git rev-parse HEAD)"
 WAIT = """
 echo waiting
 count=0
-while [ ! -e "$LET_GO" ] && [ $count -lt 3000 ]; do sleep 0.02; count=$((count + 1)); done
+while [ ! -e "$LET_GO" ] && [ $count -lt 9000 ]; do sleep 0.02; count=$((count + 1)); done
 """
 
 

@@ -119,7 +119,7 @@ def test_an_interrupted_session_leaves_its_agent_at_work_and_the_next_attaches(h
     first = held.start()
     held.wait_for_word("1", "waiting")
     first.send_signal(number)
-    assert first.wait(timeout=30) == 130, held.said(first)
+    assert first.wait(timeout=60) == 130, held.said(first)
     assert "luminaguard run goes on" in held.said(first)
     assert held.facts("run", "session_ended")[-1].data["outcome"] == "interrupted"
     (shim,) = held.shims("1")

@@ -34,6 +34,9 @@ Play = Callable[..., Stage]
 def play(walled: Stage, model: ScriptedModel) -> Play:
     """Make the repository of a run whose agent is `agent`; the issues' texts say what its model does."""
 
+    model.asked.clear()
+    model.let_go.clear()
+
     def make(*issues: str, agent: str = BUILTIN, checks: str = '["true"]', more: str = "") -> Stage:
         walled.env["LAB_KEY"] = KEY
         walled.commit("Set up", {"luminaguard.toml": settings(model.url, agent=agent, checks=checks, more=more)})
@@ -157,20 +160,27 @@ def test_who_hunts_for_the_key_finds_a_dummy(play: Play) -> None:
     must_hold_no_key(stage)
 
 
-def test_what_a_person_says_reaches_the_agent_at_work(play: Play) -> None:
-    stage = play("Please. [[s:sleep 3]]")
+def is_held(model: ScriptedModel) -> bool:
+    """Whether an agent waits for an answer of the model that the test holds back."""
+    return any((asked.script, asked.step) == ("held", 1) for asked in model.asked)
+
+
+def test_what_a_person_says_reaches_the_agent_at_work(play: Play, model: ScriptedModel) -> None:
+    stage = play("Please. [[s:held]]")
     session = stage.start("--attempts", "1")
-    stage.wait_for("the command", lambda: any("sleep 3" in line for log in stage.logs("1") for line in log))
+    stage.wait_for("the agent to be held", lambda: is_held(model))
     assert "next turn" in stage.say("say", "1", "mind the gap").stdout
+    model.let_go.set()
     session.wait(120)
     assert "mind the gap" in stage.say("logs", "1").stdout
 
 
-def test_a_paused_run_starts_nothing_until_it_is_resumed(play: Play) -> None:
-    stage = play("Please. [[s:sleep 3]]", submit("2.txt"))
+def test_a_paused_run_starts_nothing_until_it_is_resumed(play: Play, model: ScriptedModel) -> None:
+    stage = play("Please. [[s:held]]", submit("2.txt"))
     session = stage.start("--slots", "1", "--attempts", "1")
     stage.wait_for("an agent", lambda: stage.facts(None, "placed"))
     assert stage.say("pause").returncode == 0
+    model.let_go.set()
     assert session.wait(120) == 1
     assert len({fact.subject for fact in stage.facts(None, "placed")}) == 1
     assert "luminaguard resume" in stage.say("problems").stdout

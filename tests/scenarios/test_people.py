@@ -137,7 +137,7 @@ def test_a_cancelled_agent_is_stopped_and_its_work_is_on_the_branch(one: Callabl
     session = stage.start()
     stage.wait_for_word("1", "waiting")
     assert stage.say("cancel", "1").returncode == 0
-    assert session.wait(timeout=30) == 1, stage.said(session)
+    assert session.wait(timeout=60) == 1, stage.said(session)
     assert (state_of(stage), stage.subjects()[-1]) == ("cancelled", "Set up")
     assert stage.show("1.txt", "feature/issue-1") == "1"
     stage.must_be_whole(landed=[])
@@ -151,7 +151,7 @@ def test_all_are_cancelled_at_once(one: Callable[..., Stage]) -> None:
     stage.wait_for_word("1", "waiting")
     stage.wait_for_word("2", "waiting")
     assert stage.say("cancel").returncode == 0
-    assert session.wait(timeout=30) == 1
+    assert session.wait(timeout=60) == 1
     assert {issue["state"] for issue in stage.issues_told().values()} == {"cancelled"}
     assert stage.starts("3") == 0
     stage.must_be_whole(landed=[])
@@ -162,7 +162,7 @@ def test_a_cancelled_issue_can_be_taken_up_again(one: Callable[..., Stage]) -> N
     session = stage.start()
     stage.wait_for_word("1", "waiting")
     stage.say("cancel", "1")
-    session.wait(timeout=30)
+    session.wait(timeout=60)
     assert stage.say("retry", "1").returncode == 0
     assert stage.run().returncode == 0
     assert stage.show("1.txt") == "2"
@@ -327,6 +327,19 @@ def test_an_issue_of_a_file_is_closed_there_in_the_landing_commit(stage: Stage, 
         assert "status: open" not in stage.show(f"issues/{issue}.md")
     stage.must_be_whole(landed=["1", "2", "3"])
     assert stage.run().returncode == 0
+
+
+def test_commits_of_a_person_on_the_branch_land_with_the_work(one: Callable[..., Stage]) -> None:
+    stage = one(settings=HUMAN)
+    assert stage.run().returncode == 1
+    stage.git("checkout", "-q", "feature/issue-1")
+    stage.commit("Mend it", {"mine.txt": "by a person\n"})
+    stage.git("checkout", "-q", "main")
+    assert stage.run().returncode == 1
+    assert stage.say("approve", "1").returncode == 0
+    assert stage.run().returncode == 0
+    assert (stage.show("mine.txt"), stage.starts("1")) == ("by a person", 1)
+    stage.must_be_whole(landed=["1"])
 
 
 def test_a_file_whose_name_is_no_text_lands(one: Callable[..., Stage]) -> None:

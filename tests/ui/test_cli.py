@@ -13,9 +13,9 @@ import pytest
 from luminaguard import __version__
 from luminaguard.ui.cli import verbs
 from luminaguard.ui.cli.arguments import Parser, add_global_options, global_defaults
+from luminaguard.ui.cli.command_line import VERBS, cut
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.flags import add_settings_flags, typed_flags
-from luminaguard.ui.cli.main import VERBS, cut
 
 LISTED = [(verb, summary) for group in VERBS.values() for verb, summary in group.items()]
 VERB_MODULES = sorted(path.stem for path in Path(verbs.__path__[0]).glob("[!_]*.py"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,20 @@ def test_it_listens_on_this_machine_only_unless_told(repo: Path, listen: str) ->
 def test_an_address_that_is_none_is_refused(repo: Path, listen: str) -> None:
     ran = luminaguard("serve", "--forge", "--listen", listen, "--repo", str(repo))
     assert (ran.returncode, "HOST:PORT" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_a_person_stops_has_ended_as_it_should(repo: Path, word: signal.Signals) -> None:
+    argv = [sys.executable, "-m", "luminaguard", "serve", "--forge", "--json", "--repo", str(repo)]
+    argv += ["--socket", str(repo / "s")]
+    with subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        lines = list(iter(server.stdout.readline, "}\n"))
+        server.send_signal(word)
+        assert json.loads("".join([*lines, "}"]))["schema"] == "luminaguard/serve@1"
+        assert (server.stdout.read(), server.stderr.read(), server.wait(timeout=60)) == ("", "", 0)
+    assert not (repo / "s").exists()
 
 
 def test_tokens_for_readers_and_for_one_issue(repo: Path) -> None:

@@ -143,7 +143,7 @@ async def test_a_connection_that_is_closed_again_is_not_taken_for_the_agent(fold
     async with anyio.create_task_group() as tasks:
         listener = await anyio.create_unix_listener(path)
         tasks.start_soon(listener.serve, answer)
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             connection = await greeted(path)
         assert connection.recv(5) == b"hello"
         connection.close()

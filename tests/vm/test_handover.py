@@ -58,7 +58,7 @@ def talk(body: Body, *, change: Callable[[bytes], bytes] = as_it_is, keys: tuple
         async def greet(sock: socket.socket, key: bytes, *, is_sender: bool) -> None:
             wires.append(await greeted(sock, key, is_sender=is_sender))
 
-        with sender, receiver, anyio.fail_after(20):
+        with sender, receiver, anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(partial(greet, sender, keys[0], is_sender=True))
                 tasks.start_soon(partial(greet, receiver, keys[1], is_sender=False))

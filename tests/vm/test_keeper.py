@@ -70,7 +70,7 @@ async def kept(config: VmConfig) -> AsyncIterator[RemoteInstance]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not is_so() and time.monotonic() < until:
         select.select([], [], [], 0.01)
     assert is_so()

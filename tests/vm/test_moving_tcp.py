@@ -89,7 +89,7 @@ def receiving(*, ends_with: int = 0) -> Iterator[Receiving]:
             one.address = one.line()
             yield one
             process.stdin.close()
-            assert process.wait(30) == ends_with
+            assert process.wait(60) == ends_with
         finally:
             process.kill()
 

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,10 +58,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def free_port() -> int:
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """Hold a port for the agent: bound and not listened on, it refuses callers, and nobody else is given it."""
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that who asks for it by number may listen
         sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+        yield int(sock.getsockname()[1])
 
 
 async def connected(path: Path) -> socket.socket:
@@ -128,10 +131,10 @@ def started(program: Path, folder: Path) -> subprocess.Popen[bytes]:
 @pytest.fixture
 async def stage(program: Path, folder: Path) -> AsyncIterator[Stage]:
     process = started(program, folder)
-    with anyio.fail_after(60):
+    with anyio.fail_after(120), held_port() as port:
         guest = await linked(await connected(folder / "agent"), {})
-        await guest.link.greeted(within_s=30)
-        made = Stage(folder, process, guest, free_port())
+        await guest.link.greeted(within_s=60)
+        made = Stage(folder, process, guest, port)
         await made.forward(made.port)
         yield made
     assert made.mux is not None
@@ -328,20 +331,20 @@ async def test_a_program_that_goes_away_is_reset_at_the_server(stage: Stage) -> 
 
 
 async def test_ports_come_and_go_as_they_are_asked_for(stage: Stage) -> None:
-    other = free_port()
-    async with stage.serving(echo):
-        await stage.forward(other)
-        with pytest.raises(ConnectionRefusedError):
-            await stage.call()
-        stage.port = other
-        reader, writer = await stage.call()
-        writer.write(b"x")
-        assert await reader.readexactly(1) == b"x"
-        await stage.forward()
-        assert await ended(reader) == "reset"
-        await hung_up(writer)
-        with pytest.raises(ConnectionRefusedError):
-            await stage.call()
+    with held_port() as other:
+        async with stage.serving(echo):
+            await stage.forward(other)
+            with pytest.raises(ConnectionRefusedError):
+                await stage.call()
+            stage.port = other
+            reader, writer = await stage.call()
+            writer.write(b"x")
+            assert await reader.readexactly(1) == b"x"
+            await stage.forward()
+            assert await ended(reader) == "reset"
+            await hung_up(writer)
+            with pytest.raises(ConnectionRefusedError):
+                await stage.call()
 
 
 async def test_a_port_that_a_program_has_is_refused(stage: Stage) -> None:
@@ -398,7 +401,7 @@ async def test_a_host_that_is_lost_is_followed_by_another_that_hears_nothing_of_
             break
         out.end(HostFault("lost"))
     stage.guest = await linked(await connected(stage.folder / "agent"), {})
-    await stage.guest.link.greeted(within_s=30)
+    await stage.guest.link.greeted(within_s=60)
     for _ in range(3):
         assert (await stage.guest.exec(["/bin/echo", "still here"])).out == b"still here\n"
     while is_there(life):  # noqa: ASYNC110 nobody is left who would be told of its end
@@ -440,10 +443,10 @@ def test_the_agent_survives_any_bytes_of_a_host(program: Path, data: st.DataObje
 
 async def fuzzed(program: Path, folder: Path, pieces: list[bytes]) -> bytes:
     process = started(program, folder)
-    port, token = free_port(), os.urandom(TOKEN_BYTES)
-    with anyio.fail_after(60):
+    token = os.urandom(TOKEN_BYTES)
+    with anyio.fail_after(120), held_port() as port:
         guest = await linked(await connected(folder / "agent"), {})
-        await guest.link.greeted(within_s=30)
+        await guest.link.greeted(within_s=60)
         await guest.listen(token, [port])
         with await connected(folder / "mux") as mux, socket.create_connection(("127.0.0.1", port)) as caller:
             caller.sendall(b"said by a program")

@@ -79,7 +79,7 @@ async def hostile(folder: Path) -> AsyncIterator[HostileGuest]:
     theirs.sendall(b"the rest of something " + token[:7])
     theirs.sendall(token)
     try:
-        with theirs, anyio.fail_after(30):
+        with theirs, anyio.fail_after(60):
             assert await asyncio.get_running_loop().sock_recv(theirs, TOKEN_BYTES) == token
             yield HostileGuest(mux, theirs, broken)
     finally:

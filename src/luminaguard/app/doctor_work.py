@@ -11,13 +11,16 @@ from luminaguard.agents.presets import preset_of
 from luminaguard.app.agents import agent_named
 from luminaguard.app.detect import DetectedChecks
 from luminaguard.app.detect_agents import detect_agents
-from luminaguard.app.doctor_check import Check, Who, no, note, refused, yes
+from luminaguard.app.doctor_check import Check, Who, looked, no, note, refused, yes
 from luminaguard.app.door import key_missing
 from luminaguard.app.planning import Planned
 from luminaguard.app.project import Project
 from luminaguard.app.serving import INSTALL, missing_packages
 from luminaguard.app.settings import FILE_NAME, agent_at_work
 from luminaguard.app.settings_tables import AgentProtocol, AgentSettings, Settings
+from luminaguard.app.tracking import way_to_add
+from luminaguard.app.writing_back import files_written_to
+from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import Fault
 from luminaguard.model.ids import Json
@@ -48,11 +51,17 @@ def backlog(project: Project, planned: Planned) -> Iterator[Check]:
     if plan.issues:
         yield yes("backlog", "issues", said)
     else:
-        yield note("backlog", "issues", f"no open issues, from {project.backlog}", 'luminaguard issues add "TITLE"')
+        yield note("backlog", "issues", f"no open issues, from {project.backlog}", way_to_add(project))
     for notice in plan.notices[:SHOWN]:
         yield note("backlog", "notice", notice.text)
     if len(plan.notices) > SHOWN:
         yield note("backlog", "notices", f"{len(plan.notices) - SHOWN} more", "luminaguard plan lists them")
+    if (files := files_written_to(project)) is not None:
+        yield from looked("backlog", "write back", lambda: _write_back(files))
+
+
+def _write_back(files: FileBacklog) -> Iterator[Check]:
+    yield yes("backlog", "write back", f"{files.place} is inside the repository")
 
 
 def forge(project: Project) -> Iterator[Check]:

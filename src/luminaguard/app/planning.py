@@ -8,6 +8,7 @@ from functools import partial
 
 from luminaguard.app.around import Around, read_around, waiting_for_outside
 from luminaguard.app.project import Project, is_trusted
+from luminaguard.app.writing_back import not_written_back
 from luminaguard.engine.opening import branch_of
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.facts import RUN
@@ -44,10 +45,11 @@ async def make_plan(project: Project, select: Sequence[str] = ()) -> Planned:
     if any(issue.id == RUN for issue in backlog.issues):
         raise UserFault(f"{project.backlog}: no issue can have the id '{RUN}'", hint="give it another id")
     tip = await project.trunk.tip()
+    tracked = await project.trunk.paths(tip)
     make = partial(
         plan,
         base=tip,
-        tracked=await project.trunk.paths(tip),
+        tracked=tracked,
         present=await _present(project, backlog.issues, tip),
         slots=project.settings.run.slots,
         repository=project.repository,
@@ -65,7 +67,8 @@ async def make_plan(project: Project, select: Sequence[str] = ()) -> Planned:
         left = wanted if select or wanted is None else wanted - held.keys()
         made = make(_without(issues, held.keys() | around.outside), select=left)
     left_out = tuple(Notice(text=f"{why}; it is left out", issue=issue) for issue, why in held.items())
-    notices = (*backlog.notices, *left_out, *made.notices)
+    unkept = await not_written_back(project, [it.issue for it in made.issues], tip, tracked=tracked)
+    notices = (*backlog.notices, *left_out, *made.notices, *unkept)
     return Planned(plan=replace(made, notices=notices), backlog=backlog)
 
 

@@ -11,7 +11,7 @@ from luminaguard.app.project import RemoteForge, report_place
 from luminaguard.app.settings_tables import BacklogSettings, BacklogSource, Settings
 from luminaguard.forges.base import Filters
 from luminaguard.forges.gitea import forge as gitea
-from luminaguard.forges.github.auth import AppKey, find_credentials
+from luminaguard.forges.github.auth import AppKey, Credentials, find_credentials
 from luminaguard.forges.github.forge import GitHub
 from luminaguard.forges.github.repository import Repository, repository_at, repository_named
 from luminaguard.forges.gitlab import forge as gitlab
@@ -52,13 +52,20 @@ def reached(settings: Settings, root: Path, *, remote: str) -> Reached:
 def _github(settings: Settings, root: Path, remote: str) -> Reached:
     said = settings.backlog
     repository = _repository(said, root, remote)
-    credentials = find_credentials(repository.host, app=_app(said, root)) if repository else None
-    forge = GitHub(repository, credentials, filters=_filters(said), report=report_place(settings))
+    forge = GitHub(
+        repository, _credentials(said, root, repository), filters=_filters(said), report=report_place(settings)
+    )
     _check(forge)
     assert repository is not None
     return Reached(
         forge=forge, repository=repository.full, let_in=_let_in(forge, _web_of(repository), user="x-access-token")
     )
+
+
+def _credentials(said: BacklogSettings, root: Path, repository: Repository | None) -> Credentials | None:
+    if repository is None:
+        return None
+    return find_credentials(repository.server, app=_app(said, root), is_named=repository.base_url is not None)
 
 
 def _app(said: BacklogSettings, root: Path) -> AppKey | None:

@@ -14,6 +14,7 @@ from luminaguard.app.serving import Doors, Served
 from luminaguard.forges.face.app import face, face_without_git
 from luminaguard.forges.face.server import (
     Address,
+    opened,
     serve,
     served_beside,
     tcp_socket,
@@ -91,11 +92,11 @@ async def serve_forge(project: Project, doors: Doors, started: Callable[[Served]
             await stack.enter_async_context(project.reached.open())
         else:
             await project.forge.backlog()  # a backlog in files is brought into the tracker
-        sockets = [unix_socket(path)]
+        sockets = [stack.enter_context(opened(unix_socket(path)))]
         url = ""
         if doors.host:
             listener = tcp_socket(Address(host=doors.host, port=doors.port))
-            sockets.append(listener)
+            sockets.append(stack.enter_context(opened(listener)))
             host = f"[{doors.host}]" if ":" in doors.host else doors.host
             url = f"http://{host}:{listener.getsockname()[1]}"
         env = write_gh_environment(forge.site, forge.tokens, socket_path=path, folder=forge.folder)

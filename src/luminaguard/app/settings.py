@@ -126,10 +126,10 @@ def _known_words(word: str, known: Iterable[str]) -> str:
 def _accepted(rule: Rule[Any], value: object, where: str) -> object:
     try:
         accepted: object = rule.accept(value)
-    except UnfitError:
+    except UnfitError as unfit:
         guess = nearest(value, rule.choices) if isinstance(value, str) else None
         message = f"{where} must be {rule.expected}, got {shown(value)}"
-        raise UserFault(message, hint=f'did you mean "{guess}"?' if guess else "") from None
+        raise UserFault(message, hint=f'did you mean "{guess}"?' if guess else str(unfit)) from None
     return accepted
 
 

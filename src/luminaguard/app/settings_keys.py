@@ -12,12 +12,14 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from luminaguard.forges.server_address import why_no_server, without_password
+
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class UnfitError(ValueError):
-    """A value that a rule does not take."""
+    """A value that a rule does not take; its text, if any, says the way out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,19 @@ def text(pattern: str = r"[^\x00-\x1f\x7f]+", *, expected: str = "a text that is
     return Rule(expected=expected, accept=accept)
 
 
+def address(example: str) -> Rule[str]:
+    """Take the address of a server: one that can be connected to, with nobody's name or password in it."""
+    expected = f'an address: "{example}"'
+
+    def accept(value: object) -> str:
+        said = text(r"https?://[^\s]+", expected=expected).accept(value)
+        if (why := why_no_server(said)) is not None:
+            raise UnfitError(why)
+        return said
+
+    return Rule(expected=expected, accept=accept)
+
+
 def many(rule: Rule[Value], *, expected: str, least: int = 0) -> Rule[tuple[Value, ...]]:
     """Take a list in which `rule` takes each member."""
 
@@ -171,8 +186,8 @@ def spelled(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Spell a value short enough for a message."""
-    words = "a table" if isinstance(value, dict) else spelled(value)
+    """Spell a value short enough for a message, without the password of an address."""
+    words = "a table" if isinstance(value, dict) else without_password(spelled(value))
     return words if len(words) <= 60 else f"{words[:57]}..."
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from luminaguard.app.settings_keys import key, many, number, one_of, optional, switch, text, whole
+from luminaguard.app.settings_keys import address, key, many, number, one_of, optional, switch, text, whole
 from luminaguard.host.limits import MIB, Limits
 from luminaguard.model.isolation import Isolation
 from luminaguard.model.work import Severity
@@ -91,7 +91,7 @@ class BacklogSettings:
         optional(text()), None, 'for a forge: "owner/name"; that of the remote if none is given'
     )
     base_url: str | None = key(
-        optional(text(r"https?://[^\s]+", expected='an address: "https://git.example.org"')),
+        optional(address("https://git.example.org")),
         None,
         "for a forge of your own: where its API is (GitHub Enterprise), or the server (GitLab, Gitea)",
     )
@@ -224,7 +224,7 @@ class ProviderSettings:
 
     api: ProviderApi = key(one_of(ProviderApi), ProviderApi.OPENAI, "how it is spoken to")
     base_url: str | None = key(
-        optional(text(r"https?://[^\s]+", expected='an address: "http://127.0.0.1:11434"')),
+        optional(address("http://127.0.0.1:11434")),
         None,
         "where it is, without the API's own path; the API's maker if none is given",
     )

@@ -213,10 +213,9 @@ class LastRun:
         starts = sorted(folder.glob(f"{number}.*/log"), key=lambda path: natural(path.parent.name))
         return logs + [Log(what=f"attempt {number}, start {n}: agent", path=path) for n, path in enumerate(starts, 1)]
 
-    def live_log(self, issue: IssueId) -> Path | None:
-        """Name the log that was begun last."""
-        found = sorted(self._attempts(issue).glob("*.*/log"), key=lambda path: natural(path.parent.name))
-        return found[-1] if found else None
+    def live_logs(self, issue: IssueId) -> tuple[Path, ...]:
+        """Name the logs of its agents, in the order in which they were begun."""
+        return tuple(sorted(self._attempts(issue).glob("*.*/log"), key=lambda path: natural(path.parent.name)))
 
     def _attempts(self, issue: IssueId) -> Path:
         return attempts_folder(self._places.state / "attempts", self.run, issue)

@@ -23,10 +23,10 @@ from luminaguard.app.settings import agent_at_work, limits_of
 from luminaguard.app.settings_tables import Approval, LandingStyle
 from luminaguard.app.walls import Walled, make_ready, walls_for
 from luminaguard.app.watching import Watch, check_gate, closed_in
+from luminaguard.app.writing_back import files_written_to
 from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
 from luminaguard.engine.prompt import checked_template
 from luminaguard.engine.run import Request, run_session
-from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.gates.base import Subject
 from luminaguard.gates.checks import Checks
 from luminaguard.gates.review import Review
@@ -160,15 +160,29 @@ def _run_to_go_on(journal: SqliteJournal, project: Project) -> RunId | None:
     if not runs:
         return None
     facts = journal.facts(runs[-1])
+    return runs[-1] if _is_of(project, facts) and is_unfinished(facts) else None
+
+
+def _is_of(project: Project, facts: Sequence[Fact]) -> bool:
+    """Tell whether a run is over the project's backlog, and lands on its target."""
     started = next((fact for fact in facts if (fact.subject, fact.name) == (RUN, "started")), None)
-    same = (
+    return (
         started is not None and started.data["target"] == project.target and started.data["backlog"] == project.backlog
     )
-    return runs[-1] if same and is_unfinished(facts) else None
+
+
+def facts_of_last_run(project: Project) -> tuple[Fact, ...]:
+    """Read the facts of the last run over the project's backlog; none where there was none."""
+    with SqliteJournal(project.places.state / "journal.db") as journal:
+        read = (journal.facts(run) for run in reversed(journal.runs()))
+        return next((facts for facts in read if _is_of(project, facts)), ())
 
 
 def is_unfinished(facts: Sequence[Fact]) -> bool:
-    """Tell whether something of a run still waits: an issue that is neither closed nor cancelled, or the proof."""
+    """Tell whether something of a run still waits: an issue that is neither closed nor cancelled, or the proof.
+
+    The proof waits where it was cut short, or where what landed was not on the target yet.
+    """
     waiting: set[str] = set()
     for fact in facts:
         if fact.name == "session" or (fact.name == "session_ended" and fact.data["outcome"] == "interrupted"):
@@ -179,7 +193,8 @@ def is_unfinished(facts: Sequence[Fact]) -> bool:
             waiting.add(fact.subject)
         elif fact.name in ("closed", "cancelled"):
             waiting.discard(fact.subject)
-    return bool(waiting)
+    proof = next((fact for fact in reversed(facts) if fact.name == "verified"), None)
+    return bool(waiting) or (proof is not None and bool(proof.data.get("unproven")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,9 +338,10 @@ def _review(project: Project, walled: Walled, *, run: RunId, door: Door | None) 
 
 
 def _closing_edits(project: Project) -> ClosingEdits | None:
-    forge = project.forge
-    if not project.settings.backlog.write_back or not isinstance(forge, FileBacklog):
+    forge = files_written_to(project)
+    if forge is None:
         return None
+    _ = forge.place  # asked before an agent works: outside of the repository nothing can be written back
 
     async def edits(issue: IssueId, read: Reader) -> Sequence[Edit]:
         paths = await anyio.to_thread.run_sync(forge.closing_paths, issue)

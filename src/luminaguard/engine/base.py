@@ -1,6 +1,7 @@
 """What the engine needs from the outside, and nothing more: a trunk to land on, a place to work, settings."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -11,7 +12,7 @@ from luminaguard.journal.base import Journal
 from luminaguard.model.brief import Brief
 from luminaguard.model.ids import IssueId, Oid, RunId
 from luminaguard.model.issue import Kind
-from luminaguard.model.work import Candidate, Conflict, FileChange
+from luminaguard.model.work import Beside, Candidate, Conflict, FileChange
 from luminaguard.workspaces.base import Start
 
 Style = Literal["squash", "merge"]
@@ -56,6 +57,9 @@ class Trunk(Protocol):
     async def catch_up(self) -> tuple[str, ...]:
         """Bring branch and checkouts up to what landed beside them."""
 
+    async def beside(self) -> Beside | None:
+        """Tell what landed and the branch does not have; None where it has all."""
+
     async def holds(self, commit: Oid) -> bool:
         """Tell whether a commit is in the target's history."""
 
@@ -79,6 +83,9 @@ class Trunk(Protocol):
 
     async def branch(self, name: str) -> Oid | None:
         """Give the tip of a work branch, None where there is none."""
+
+    async def of_others(self, branch: str, commit: Oid, *, ours: AbstractSet[Oid] = frozenset()) -> Oid | None:
+        """Give the tip of a work branch where others have put commits that are not in `commit`; `ours` are none."""
 
     async def publish(self, branch: str, commit: Oid) -> str:
         """Point a work branch at a commit; return a note, or ""."""

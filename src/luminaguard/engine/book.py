@@ -1,6 +1,8 @@
 """A run's facts in memory, kept level with the journal: what was said, what is new, what a step remembered."""
 
+from bisect import bisect_right, insort
 from collections.abc import Awaitable, Callable, Mapping
+from operator import attrgetter
 
 import anyio
 
@@ -9,6 +11,7 @@ from luminaguard.model.facts import Fact
 from luminaguard.model.ids import Json, RunId
 
 LOOK_EVERY_S = 0.2
+SEQ = attrgetter("seq")
 
 
 class Book:
@@ -19,6 +22,7 @@ class Book:
         self.run = run
         self._journal = journal
         self._facts: dict[str, dict[str, Fact]] = {}
+        self._in_order: list[Fact] = []
         self._news: dict[str, anyio.Event] = {}
         self._read_up_to = 0
         self._untold: list[Fact] = []
@@ -42,6 +46,7 @@ class Book:
         if is_new and (event := self._news.pop(fact.subject, None)):
             event.set()
         if is_new:
+            insort(self._in_order, fact, key=SEQ)
             self._rung.set()
         return is_new
 
@@ -64,8 +69,7 @@ class Book:
 
     def since(self, seq: int) -> list[Fact]:
         """List the facts of all subjects above a seq, in order."""
-        found = (fact for kinds in self._facts.values() for fact in kinds.values() if fact.seq > seq)
-        return sorted(found, key=lambda fact: fact.seq)
+        return self._in_order[bisect_right(self._in_order, seq, key=SEQ) :]
 
     async def add(self, subject: str, kind: str, data: Mapping[str, Json]) -> Fact:
         """Write a fact, or find the one that is there."""
@@ -96,7 +100,7 @@ class Book:
     def all(self, subject: str, *names: str) -> list[Fact]:
         """List the subject's facts of these names (of any name where none is given), in order of seq."""
         kinds = self._facts.get(subject, {}).values()
-        return sorted((fact for fact in kinds if not names or fact.name in names), key=lambda fact: fact.seq)
+        return sorted((fact for fact in kinds if not names or fact.name in names), key=SEQ)
 
     def last(self, subject: str, *names: str) -> Fact | None:
         """Find the latest fact of these names."""

@@ -2,6 +2,7 @@
 
 from luminaguard.engine.assignment import Assignment
 from luminaguard.engine.lander import Blamed, Gone, Ticket
+from luminaguard.engine.opening import write_closed
 from luminaguard.engine.record import findings_json, text
 from luminaguard.engine.remarks import remarks_text, take_approval, unanswered, wishes
 from luminaguard.engine.results import GOES_ON, Again, HeldError, Hold, Over, Parked
@@ -10,6 +11,7 @@ from luminaguard.engine.words import answer_to, is_over, is_stopped
 from luminaguard.gates.base import Gate, Subject
 from luminaguard.model.facts import Fact
 from luminaguard.model.ids import Json, Oid
+from luminaguard.model.issue import IssueState
 from luminaguard.model.work import Change, Conflict, Verdict
 
 HUMAN = "the checks passed; landing.approve is 'human'"
@@ -39,6 +41,9 @@ class Gating:
         ticket = self._ticket(change)
         if (wished := self._wished()) is not None:
             return wished
+        was_asked = self._book.get(self.id, f"approval_asked:{change.attempt}") is not None
+        if was_asked and (others := await self._of_others(change)) is not None:
+            return others
         if (sent_back := await self._review(change, ticket, base)) is not None:
             return sent_back
         why = HUMAN if self._session.policy.human else await self._session.lander.wants_approval()
@@ -48,6 +53,10 @@ class Gating:
             return Parked()
         if (wished := self._wished()) is not None:
             return wished
+        if (others := await self._of_others(change)) is not None:
+            return others
+        if await self._is_closed_there():
+            return Parked()
         await self._book.add(self.id, f"queued:{change.attempt}", {"commit": change.commit})
         return await self._queue(ticket)
 
@@ -59,6 +68,27 @@ class Gating:
         people = ", ".join(dict.fromkeys(text(remark.data, "author") for remark in remarks))
         what = f"{people} asked for changes on the pull request"
         return Again(why="remarks", what=what, feedback=remarks_text(remarks), has_work=True)
+
+    async def _is_closed_there(self) -> bool:
+        """Tell whether somebody has closed the issue meanwhile, and not because it landed; then nobody wants it."""
+        issue = await self._session.drivers.forge.issue(self.id)
+        if issue.state is not IssueState.CLOSED or await self._session.lander.landed(self.id) is not None:
+            return False
+        await write_closed(self._book, {self.id})
+        return True
+
+    async def _of_others(self, change: Change) -> Again | Hold | None:
+        """Take in what people have put on the branch meanwhile: landed without it, the work would not be theirs."""
+        branch, trunk = self._asked.branch, self._session.drivers.trunk
+        found = await self._session.pulls.of_others(change)
+        if found is None:
+            return None
+        if await trunk.is_in(change.commit, found):
+            what = f"'{branch}' has commits of others: {found[:12]}"
+            return Again(why="commits", what=what, feedback="", has_work=True, commit=found)
+        why = f"'{branch}' has commits of others, {found[:12]}, that do not build upon {change.commit[:12]}"
+        how = f"let it hold both, or merge it yourself; then: luminaguard retry {self.id}"
+        return Hold(why=why, who="you", how=how, group=GOES_ON)
 
     def _ticket(self, change: Change) -> Ticket:
         # The commit's date is the time of a fact, so that a replay composes the very same commit.

@@ -107,7 +107,7 @@ class Lander:
             Fault: what stood in the way of composing, judging or landing it; it may be submitted again.
         """
         issue = ticket.change.issue
-        if (landed := await self._landed_before(issue) or await self.merged_before(issue)) is not None:
+        if (landed := await self.landed(issue)) is not None:
             return landed
         # No await from here to the queue: a withdrawal is either seen here, or comes behind the change.
         self._book.take_in()
@@ -128,6 +128,10 @@ class Lander:
     def _is_unwanted(self, issue: IssueId) -> bool:
         said = self._book.last(issue, "cancelled", "rejected", "retry", "approved", "released", "landed")
         return said is not None and said.name in ("cancelled", "rejected", "landed")
+
+    async def landed(self, issue: IssueId) -> Fact | None:
+        """Look whether the issue has landed already, by us or by the forge, and record it."""
+        return await self._landed_before(issue) or await self.merged_before(issue)
 
     async def _landed_before(self, issue: IssueId) -> Fact | None:
         """Look an intended landing up: a kill may have come between the deed and its fact."""

@@ -44,13 +44,15 @@ def asked_of(book: Book, plan: Plan) -> tuple[IssueId, ...]:
 
 
 def _is_proven(book: Book, subject: str) -> bool:
-    """Tell whether what landed is closed, and verified by a session that came to its end.
+    """Tell whether what landed is closed, and proven by a session that came to its end.
 
     The tracker may know an issue as closed before we have written it down, and then nobody plans it any more.
     """
     last = book.last(RUN, "session", "session_ended")
     was_cut_short = last is not None and (last.name == "session" or text(last.data, "outcome") == "interrupted")
-    return book.get(subject, "closed") is not None and not was_cut_short
+    proof = book.last(RUN, "verified")
+    is_unproven = proof is not None and subject in texts(proof.data, "unproven")
+    return book.get(subject, "closed") is not None and not was_cut_short and not is_unproven
 
 
 def _needs_of(book: Book, issues: set[IssueId]) -> set[IssueId]:

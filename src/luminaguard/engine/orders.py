@@ -69,6 +69,32 @@ class Orders:
         }
         await self._book.add(self.id, f"attempt:{count}", data)
 
+    def of_others(self, count: int) -> Oid | None:
+        """Give the commits of others that are this attempt; None where an agent is to make it."""
+        again = self._book.get(self.id, f"again:{count - 1}")
+        return Oid(text(again.data, "commit")) if again is not None and again.data.get("commit") else None
+
+    async def take_over(self, count: int, commit: Oid) -> Fact:
+        """Write an attempt down that others made upon ours. What people said, nobody has heard by it."""
+        trunk, before = self._session.drivers.trunk, self._opened(count - 1)
+        tip, last = await trunk.tip(), Oid(text(before, "target"))
+        target = tip if await trunk.is_in(tip, commit) else last
+        heard = {name: before[name] for name in ("words_up_to", "remarks_up_to") if name in before}
+        begin: dict[str, Json] = {"start": commit, "target": target, "why": "commits", "feedback": "", "words": []}
+        await self._book.add(self.id, f"attempt:{count}", {**begin, **heard})
+        made = Outcome(
+            ended="taken_over",
+            exit_code=0,
+            seconds=0.0,
+            commit=commit,
+            committed_for_agent=False,
+            problem=None,
+            refused=False,
+            log="",
+            tail="",
+        )
+        return await self._book.add(self.id, f"agent:{count}", await self._outcome(made, base=target, attempt=count))
+
     def _work_so_far(self) -> Oid | None:
         for fact in reversed(self._book.all(self.id, "agent")):
             if fact.data["commit"] and not fact.data.get("refused"):
@@ -149,10 +175,13 @@ class Orders:
 
     async def outcome(self, order: Order, outcome: Outcome) -> dict[str, Json]:
         """Give the data of the `agent` fact."""
+        base = order.start.merge or order.start.commit
+        return await self._outcome(outcome, base=base, attempt=order.brief.attempt)
+
+    async def _outcome(self, outcome: Outcome, *, base: Oid, attempt: int) -> dict[str, Json]:
         trunk = self._session.drivers.trunk
         commit, files, is_alien = outcome.commit, tuple[FileChange, ...](), False
         if commit is not None:
-            base = order.start.merge or order.start.commit
             files = await trunk.files(base, commit)
             is_alien = not await trunk.is_related(commit, base)
         alien = f"its commits share no history with '{self._session.policy.target}'" if is_alien else None
@@ -167,5 +196,5 @@ class Orders:
             "files": files_json(files),
             "log": outcome.log,
             "tail": outcome.tail,
-            **self._session.doorway.spent(self.id, order.brief.attempt, "work"),
+            **self._session.doorway.spent(self.id, attempt, "work"),
         }

@@ -5,6 +5,7 @@ from luminaguard.engine.base import Drivers, Policy
 from luminaguard.engine.book import Book
 from luminaguard.engine.record import files_of, text
 from luminaguard.forges.base import Pull, PullDraft
+from luminaguard.model.faults import HostFault
 from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.issue import IssueState
 from luminaguard.model.work import Change
@@ -45,9 +46,21 @@ class Pulls:
 
         await self._book.step(change.issue, f"passed:{change.attempt}", ready)
 
-    async def bring_up(self, change: Change, head: Oid) -> Pull:
-        """Push `head`, which holds the change and the target, to the branch, for the forge to merge."""
+    async def of_others(self, change: Change) -> Oid | None:
+        """Give the tip of the branch where others have put commits that the change has not."""
+        made = (fact.data["commit"] for fact in self._book.all(change.issue, "agent") if fact.data["commit"])
         branch = assignment_of(self._book, change.issue).branch
+        return await self._drivers.trunk.of_others(branch, change.commit, ours=frozenset(Oid(str(it)) for it in made))
+
+    async def bring_up(self, change: Change, head: Oid) -> Pull:
+        """Push `head`, which holds the change and the target, to the branch, for the forge to merge.
+
+        Raises:
+            HostFault: others were faster.
+        """
+        branch = assignment_of(self._book, change.issue).branch
+        if (others := await self.of_others(change)) is not None:
+            raise HostFault(f"'{branch}' has got commits of others: {others[:12]}", hint="see whether you want them")
         await self._drivers.trunk.publish(branch, head)
         return await self._open(change, head, is_draft=False)
 

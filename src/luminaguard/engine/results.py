@@ -2,18 +2,24 @@
 
 from dataclasses import dataclass
 
+from luminaguard.model.ids import Oid
+
 GOES_ON = "landing"
 """The group of holds after which a retry takes the same work up again instead of starting the agent anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """The attempt came to nothing that can land; another may. `has_work` says that commits wait on the branch."""
+    """The attempt came to nothing that can land; another may. `has_work` says that commits wait on the branch.
+
+    `commit` is what others made of it: that is the next attempt, and no agent is started.
+    """
 
     why: str
     what: str
     feedback: str
     has_work: bool
+    commit: Oid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,9 @@ from luminaguard.model.faults import Fault, Unreachable
 from luminaguard.model.ids import IssueId, Json, Oid
 from luminaguard.model.work import Change
 
+UNCOUNTED = ("limited", "remarks", "commits")
+"""Why an attempt follows that is not the agent's fault."""
+
 
 class _NotWantedError(Exception):
     """A person stopped the issue before its agent was started."""
@@ -156,12 +159,12 @@ class Task:
             await self._hold("held", self._no_more_rounds(result))
             return
         attempts = self._book.all(self.id, "attempt")
-        others = self._since_retry("again", why="limited") + self._since_retry("again", why="remarks")
-        tried = self._since_retry("attempt") - others
+        tried = self._since_retry("attempt") - sum(self._since_retry("again", why=why) for why in UNCOUNTED)
         is_spent = self._session.doorway.stop(self.id) is not None  # the next start says it, and what to type
-        if is_spent or result.why in ("limited", "remarks") or tried < self._session.policy.attempts:
+        if is_spent or result.why in UNCOUNTED or tried < self._session.policy.attempts:
             said: dict[str, Json] = {"why": result.why, "what": result.what, "feedback": result.feedback}
-            await self._book.add(self.id, f"again:{attempts[-1].number}", said)
+            made: dict[str, Json] = {"commit": result.commit} if result.commit else {}
+            await self._book.add(self.id, f"again:{attempts[-1].number}", {**said, **made})
             return
         times = "once" if tried == 1 else f"{tried} times"
         how = f"luminaguard logs {self.id}; then: luminaguard retry {self.id}"
@@ -244,6 +247,8 @@ class Task:
 
     async def _agent(self, count: int) -> Mapping[str, Json]:
         fact = self._book.get(self.id, f"agent:{count}")
+        if (others := self._orders.of_others(count)) is not None:
+            return (fact or await self._orders.take_over(count, others)).data
         if fact is None:
             async with self._session.slots.take(self.rank):
                 fact = await self._place(count)

@@ -3,19 +3,27 @@
 The file and the tracker may both close and open an issue. Whoever changed last is right: a state that changed in the
 file since it was last read wins; else ours stays, so what we closed stays closed although the file still says open.
 One exception: text that changed in the file after we closed the issue asks for new work, so it is opened again.
+
+An issue that came from elsewhere is never touched, unless it is the same one: its file was moved, or it was exported.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from luminaguard.forges.documents import asked, digest_of, document_of, origin_of
+from luminaguard.forges.documents import asked, digest_of, document_of, issue_from, origin_of
+from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Json
 from luminaguard.model.issue import Issue, IssueState, Notice
 
 Log = Callable[[str, str, dict[str, Json]], None]
 """Adds an event: what, subject, data."""
+
+SHOWN = 3
+_COPY = re.compile(r"<!-- luminaguard: copy of [^\n]*? -->")
+"""The mark that an export puts beneath a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +35,15 @@ class Absorption:
     log: Log
 
     def take(self, issues: Sequence[Issue]) -> tuple[Notice, ...]:
-        """Bring the issues in, and tell what a person might not expect."""
+        """Bring the issues in, and tell what a person might not expect.
+
+        Raises:
+            UserFault: an id is that of another issue, which is not from this source; then nothing is written.
+        """
         rows = {str(row["id"]): row for row in self.connection.execute("SELECT * FROM issue")}
+        both = [(issue, rows[issue.id]) for issue in issues if issue.id in rows]
+        if others := [(issue, row) for issue, row in both if not self._is_same(issue, row)]:
+            raise self._taken(others)
         notices: list[Notice] = []
         for position, issue in enumerate(issues):
             row = rows.get(issue.id)
@@ -40,6 +55,25 @@ class Absorption:
         gone = [row for key, row in rows.items() if row["source"] == self.source and key not in there]
         return (*notices, *(self._vanished(row) for row in gone if row["state"] == IssueState.OPEN))
 
+    def _is_same(self, issue: Issue, row: sqlite3.Row) -> bool:
+        if row["source"] == self.source or row["digest"] == digest_of(document_of(issue)):
+            return True
+        there = _issue_in(row)
+        # What was added here stands nowhere else, so its text counts too; a file that was moved may say more.
+        return _words(there) == _words(issue) if row["source"] is None else there.title == issue.title
+
+    def _taken(self, others: Sequence[tuple[Issue, sqlite3.Row]]) -> UserFault:
+        said = [f"#{it.id} {it.title!r} ({_issue_in(row).title!r} there, {_from(row)})" for it, row in others[:SHOWN]]
+        more = [f"and {len(others) - SHOWN} more"] if len(others) > SHOWN else []
+        hint = (
+            f"give them other ids in {self.source}, or copy it to free ids of the tracker: "
+            f'luminaguard issues import {self.source}, with [backlog] source = "local"'
+        )
+        if any(row["source"] is not None for _, row in others):
+            hint += "; a file that was renamed keeps its titles until it was read once"
+        what = "has other issues than the tracker under the same ids"
+        return UserFault(f"{self.source} {what}: {', '.join((*said, *more))}", hint=hint)
+
     def _insert(self, issue: Issue, position: int) -> None:
         row = {"id": issue.id, "number": number_of(issue.id), "state": str(issue.state), **self._seen(issue, position)}
         names, marks = ", ".join(row), ", ".join(f":{key}" for key in row)
@@ -48,10 +82,12 @@ class Absorption:
 
     def _update(self, issue: Issue, position: int, row: sqlite3.Row) -> list[Notice]:
         seen = self._seen(issue, position)
-        changed = row["digest"] != seen["digest"]
-        state = self._state(issue, row, changed=row["text_digest"] != seen["text_digest"])
+        is_ours = row["source"] is None
+        changed = not is_ours and row["digest"] != seen["digest"]
+        state = self._state(issue, row, changed=not is_ours and row["text_digest"] != seen["text_digest"])
         # What was edited here stays until the file says something else.
-        new = {**seen, "document": seen["document"] if changed else row["document"], "state": str(state)}
+        before = _joined(row["document"], document_of(issue)) if is_ours else row["document"]
+        new = {**seen, "document": seen["document"] if changed else before, "state": str(state)}
         if all(row[key] == value for key, value in new.items()):
             return []
         settings = ", ".join(f"{key} = :{key}" for key in new)
@@ -82,9 +118,8 @@ class Absorption:
     def _moved(self, issue: Issue, row: sqlite3.Row) -> list[Notice]:
         if row["source"] == self.source:
             return []
-        before = "added here" if row["source"] is None else f"read from {row['source']}"
         self.log("moved", issue.id, {"from": row["source"], "to": self.source})
-        text = f"issue {issue.id} was {before} before; it is now read from {self.source}"
+        text = f"issue {issue.id} was {_from(row)} before; it is now read from {self.source}"
         return [Notice(text=text, issue=issue.id, origin=issue.origin)]
 
     def _turned(self, issue: Issue, row: sqlite3.Row, state: IssueState) -> list[Notice]:
@@ -101,6 +136,24 @@ class Absorption:
         where = json.loads(row["document"])["title"]
         text = f"issue {row['id']} ({where}) is no longer in {self.source}; it stays open until it is closed by hand"
         return Notice(text=text, issue=row["id"])
+
+
+def _issue_in(row: sqlite3.Row) -> Issue:
+    return issue_from(row["id"], row["state"], row["document"], row["origin"])
+
+
+def _words(issue: Issue) -> list[str]:
+    return _COPY.sub(" ", asked(issue)).split()
+
+
+def _from(row: sqlite3.Row) -> str:
+    return "added here" if row["source"] is None else f"read from {row['source']}"
+
+
+def _joined(ours: str, theirs: str) -> str:
+    """Put what a file says beside what was said here: ours counts, and the file speaks where it is silent."""
+    said = {name: value for name, value in json.loads(ours).items() if value not in (None, "", [], {})}
+    return json.dumps(json.loads(theirs) | said, ensure_ascii=False)
 
 
 def number_of(issue: str) -> int | None:

@@ -4,7 +4,8 @@ The user's files are never written. Where the status is to be written back, `clo
 stand in the commit that lands.
 """
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -67,13 +68,54 @@ class FileBacklog:
         """Record that the pull request landed as `commit`; a second time changes nothing."""
         await self._tracker.mark_merged(pull, commit=commit)
 
+    def own(self, issue: str) -> Issue:
+        """Give an issue that came from the file.
+
+        Raises:
+            UserFault: there is none of this id, or it came from elsewhere.
+        """
+        self._read_once()
+        bare = issue.removeprefix("#")
+        found = next((it for it in self._store.issues(source=self._source) if it.id == bare), None)
+        if found is None:
+            raise UserFault(f"there is no issue {bare!r} in {self._source}", hint="see `luminaguard issues`")
+        return found
+
+    @property
+    def place(self) -> str:
+        """Where the source lies, relative to the repository's root.
+
+        Raises:
+            UserFault: it is not inside the repository.
+        """
+        return self.relative(self.path)
+
+    def held_in(self, read: Callable[[str], bytes | None], paths: Collection[str]) -> frozenset[IssueId]:
+        """Name the issues that files of the source hold in a commit; none where they are broken there.
+
+        Args:
+            read: gives the bytes of a path, relative to the repository's root, in that commit.
+            paths: the files that are looked at; the folder's settings are read besides.
+        """
+        with tempfile.TemporaryDirectory(prefix="luminaguard-backlog-") as folder:
+            for path in self.source_paths():
+                if path not in paths and path.lower().endswith(".md"):
+                    continue
+                if (content := read(path)) is not None:
+                    Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
+                    Path(folder, path).write_bytes(content)
+            try:
+                return frozenset(it.id for it in self._format.read(Path(folder, self.place)).issues)
+            except UserFault:
+                return frozenset()
+
     def source_paths(self) -> tuple[str, ...]:
         """Name the files of the source, relative to the repository's root.
 
         Raises:
             UserFault: the source is not inside the repository.
         """
-        return tuple(self._relative(file) for file in self._format.files(self.path))
+        return tuple(self.relative(file) for file in self._format.files(self.path))
 
     def closing_edits(self, read: Callable[[str], bytes | None], issue: IssueId) -> tuple[SourceFile, ...]:
         """Give the files of the source that change when `issue` is closed; none where it is closed there, or not there.
@@ -90,7 +132,7 @@ class FileBacklog:
     def closing_paths(self, issue: IssueId) -> tuple[str, ...]:
         """Name the files that `closing_edits` needs unless the issue was moved: its own, and the folder's settings."""
         origin = self._store.show(issue).origin
-        home = None if origin is None else self._relative(Path(origin.path))
+        home = None if origin is None else self.relative(Path(origin.path))
         return tuple(path for path in self.source_paths() if path == home or not path.lower().endswith(".md"))
 
     def _edits(
@@ -128,11 +170,12 @@ class FileBacklog:
     @property
     def _source(self) -> str:
         try:
-            return self._relative(self.path)
+            return self.relative(self.path)
         except Fault:
             return str(self.path.resolve())
 
-    def _relative(self, file: Path) -> str:
+    def relative(self, file: Path) -> str:
+        """Give a path relative to the repository's root; a UserFault where it is not inside."""
         try:
             return file.resolve().relative_to(self._root.resolve()).as_posix()
         except ValueError:

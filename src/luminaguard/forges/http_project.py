@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from luminaguard.forges.server_address import why_no_server, without_password
+from luminaguard.forges.token_text import checked_token
 from luminaguard.host.git import QUIET, clean_env
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import UserFault
@@ -44,8 +46,8 @@ def project_named(path: str, *, base_url: str) -> Project:
     parts = path.strip().strip("/").removesuffix(".git").split("/")
     if len(parts) < 2 or not all(_PART.fullmatch(part) for part in parts):
         raise UserFault(f"{path!r} names no project", hint='write it as "owner/name"')
-    if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).netloc:
-        raise UserFault(f"{base_url!r} is no address of a server", hint='write it as "https://git.example.org"')
+    if (why := why_no_server(base_url)) is not None:
+        raise UserFault(f"{without_password(base_url)!r} is no address of a server", hint=why)
     return Project(web=base_url.rstrip("/"), path="/".join(parts))
 
 
@@ -55,7 +57,10 @@ def project_of(address: str, *, base_url: str | None = None) -> Project | None:
     `base_url` is where the server is, where the remote does not tell: another host for SSH, a path before all projects.
     """
     address = address.strip()
-    split = urlsplit(address)
+    try:
+        split = urlsplit(address)
+    except ValueError:  # "http://[::1"
+        return None
     if split.scheme in ("http", "https"):
         web, path = f"{split.scheme}://{split.netloc.rpartition('@')[2]}", split.path
     elif split.scheme in ("ssh", "git", "git+ssh"):
@@ -81,6 +86,10 @@ def project_at(root: Path, *, remote: str = "origin", base_url: str | None = Non
 
 
 def token_in(env: Mapping[str, str], names: Sequence[str]) -> ApiToken | None:
-    """Take the first of the variables that holds something."""
+    """Take the first of the variables that holds something.
+
+    Raises:
+        UserFault: what it holds is no token.
+    """
     name = next((name for name in names if env.get(name, "").strip()), None)
-    return None if name is None else ApiToken(text=env[name].strip(), source=name)
+    return None if name is None else ApiToken(text=checked_token(env[name].strip(), source=name), source=name)

@@ -8,28 +8,34 @@
 
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
 from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once
+from luminaguard.forges.paging import MOST_PAGES, endless
+from luminaguard.forges.retry_after import seconds_in
+from luminaguard.forges.server_address import followed
 from luminaguard.model.faults import Fault, HostFault, Unreachable, UserFault
 from luminaguard.model.ids import Json
 
 ANSWER_WITHIN_S = 30.0
 MOST_BYTES = 64 * 2**20
-MOST_PAGES = 10_000
+LIMITED_S = 60.0
 LONGEST_S = 120.0
 """What one call waits for rate limits, in all; beyond that the user is told when they end."""
 
 PAUSES_S = (0.5, 2.0, 6.0)
 """Between tries of what may be repeated."""
+
+BROKEN_TEXT = "look for broken characters in the issue, in what was said of it, and in our settings"
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
@@ -77,10 +83,16 @@ class Http:
     page = 50
 
     def __init__(
-        self, server: Server, *, transport: httpx.AsyncBaseTransport | None = None, sleep: Sleep = anyio.sleep
+        self,
+        server: Server,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = anyio.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.server = server
         self.sleep = sleep
+        self.clock = clock
         self.requests = 0
         self._transport = transport
         self._context: ssl.SSLContext | None = None
@@ -105,9 +117,12 @@ class Http:
         """Read a list page by page, each thing once, until the server names no next page.
 
         A server that names none at all is asked on while its pages are full and have something new.
+
+        Raises:
+            HostFault: the server names next pages without end.
         """
         told: set[str] = set()
-        for number in range(1, MOST_PAGES):
+        for number in range(1, MOST_PAGES + 1):
             numbered: dict[str, str | int] = {**params, "page": number, self.server.page_size: self.page}
             answer = await self.get(path, ok=(200,), **numbered)
             items = list_at({"": answer.body}, "")
@@ -115,8 +130,11 @@ class Http:
             told.update(json.dumps(item, sort_keys=True) for item in new)
             for item in new:
                 yield item
+            if items and not new and _names_next(answer):
+                break
             if not new or not _has_next(answer, number=number, count=len(items), full=self.page):
                 return
+        raise endless(f"GET {self._url(path)}", after=f"page {number}")
 
     async def all(self, path: str, **params: str | int) -> list[Json]:
         """Read a whole list."""
@@ -153,7 +171,7 @@ class Http:
                 await self.sleep(pauses.pop(0))
                 continue
             if answer.status == 429:
-                wait_s = max(_seconds(answer.headers.get("retry-after"), otherwise=60.0), 1.0)
+                wait_s = max(self._asked_to_wait(answer, otherwise=LIMITED_S), 1.0)
                 waited_s += wait_s
                 if waited_s > LONGEST_S:
                     raise Unreachable(f"{self._who} takes no {call.what} for {wait_s:.0f} s", hint="try again then")
@@ -162,9 +180,13 @@ class Http:
                 raise Lost(f"{self._who} answers {answer.status} to {call.what}", hint="try again later")
             elif answer.status >= 500 and pauses:
                 pause_s = pauses.pop(0)
-                await self.sleep(min(_seconds(answer.headers.get("retry-after"), otherwise=pause_s), LONGEST_S))
+                await self.sleep(min(self._asked_to_wait(answer, otherwise=pause_s), LONGEST_S))
             else:
                 return answer
+
+    def _asked_to_wait(self, answer: Answer, *, otherwise: float) -> float:
+        seconds = seconds_in(answer.headers.get("retry-after"), now=self.clock())
+        return otherwise if seconds is None else seconds
 
     async def _sent(self, call: _Call) -> Answer:
         self.requests += 1
@@ -178,7 +200,13 @@ class Http:
             response = await client.request(
                 call.method, call.url, params=dict(call.params) or None, json=call.body, headers=self.server.headers
             )
-        except httpx.HTTPError as exc:
+        except httpx.ProtocolError as exc:
+            # It quotes the header that it does not like, which may be the one with our token.
+            name = type(exc).__name__
+            raise Lost(f"{self._who} gave no answer to {call.what} ({name})", hint="try again") from None
+        except UnicodeError:
+            raise UserFault(f"{call.what}: what was to be sent is no text", hint=BROKEN_TEXT) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self._broken(call, exc) from exc
         return self._answer(call, response)
 
@@ -189,13 +217,13 @@ class Http:
             self._context = httpx.create_ssl_context()  # takes a tenth of a second: once
         return httpx.AsyncClient(verify=self._context, timeout=ANSWER_WITHIN_S)
 
-    def _broken(self, call: _Call, cause: httpx.HTTPError) -> Fault:
+    def _broken(self, call: _Call, cause: httpx.HTTPError | httpx.InvalidURL) -> Fault:
         if isinstance(cause.__cause__, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY" in str(cause):
             return HostFault(
                 f"the certificate of {call.url} is not trusted: {cause}", hint="set SSL_CERT_FILE to your authority's"
             )
         name = f"{type(cause).__name__}: {cause}".rstrip(": ")
-        if isinstance(cause, httpx.UnsupportedProtocol):
+        if isinstance(cause, httpx.UnsupportedProtocol | httpx.InvalidURL):
             return UserFault(f"{call.url} is no address of a server", hint="check the base URL")
         if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
             return Unsent(f"{self._who} cannot be reached for {call.what} ({name})", hint="check the network")
@@ -207,7 +235,7 @@ class Http:
             raise HostFault(f"the answer to {call.what} has {len(raw)} bytes", hint="name fewer issues by the filters")
         try:
             body: Json = json.loads(raw) if raw.strip() else None
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             if response.status_code < 400:
                 raise Lost(f"the answer to {call.what} broke off after {len(raw)} bytes", hint="try again") from exc
             body = None  # proxies answer errors in HTML
@@ -219,7 +247,7 @@ class Http:
             return answer
         said = told(answer)
         if 300 <= answer.status < 400:
-            there = urlsplit(urljoin(call.url, answer.headers.get("location", "")))
+            there = urlsplit(followed(call.url, answer.headers.get("location", "")) or "")
             raise UserFault(
                 f"{call.what} was not done: it has moved to {there.scheme}://{there.netloc}{there.path}",
                 hint="set the project's new name, or: git remote set-url origin …",
@@ -255,18 +283,15 @@ def told(answer: Answer) -> str:
     return (said or text_at(body, "error"))[:500]
 
 
-def _has_next(answer: Answer, *, number: int, count: int, full: int) -> bool:
+def _names_next(answer: Answer) -> bool:
     if "link" in answer.headers:
         return 'rel="next"' in answer.headers["link"]
-    if "x-next-page" in answer.headers:
-        return bool(answer.headers["x-next-page"].strip())
+    return bool(answer.headers.get("x-next-page", "").strip())
+
+
+def _has_next(answer: Answer, *, number: int, count: int, full: int) -> bool:
+    if "link" in answer.headers or "x-next-page" in answer.headers:
+        return _names_next(answer)
     total = answer.headers.get("x-total-count", "")
     # A server's own bound may be lower than what we ask for; then full pages are shorter.
-    return number * count < int(total) if total.isdecimal() else count >= full
-
-
-def _seconds(text: str | None, *, otherwise: float) -> float:
-    try:
-        return max(float(text), 0.0) if text else otherwise
-    except ValueError:
-        return otherwise
+    return number * count < int(total) if total.isdecimal() and len(total) < 10 else count >= full

@@ -24,8 +24,11 @@ class MarkdownFolder:
     name = "markdown"
 
     def recognises(self, path: Path) -> bool:
-        """Tell whether `path` is a folder with Markdown in it or one level below."""
-        return path.is_dir() and any(True for pattern in ("*.[mM][dD]", "*/*.[mM][dD]") for _ in path.glob(pattern))
+        """Tell whether `path` is a folder with Markdown in it or one level below, or an empty one."""
+        if not path.is_dir():
+            return False
+        has_pages = any(True for pattern in ("*.[mM][dD]", "*/*.[mM][dD]") for _ in path.glob(pattern))
+        return has_pages or not any(_counts(entry) for entry in path.glob("*"))
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """Name the files that are read."""
@@ -50,6 +53,11 @@ class MarkdownFolder:
         pages = [file for file in files if file.path.lower().endswith(".md")]
         changed = [_closed(file, issue) for file in pages]
         return tuple(file for file in changed if file is not None)
+
+
+def _counts(entry: Path) -> bool:
+    """Tell whether a folder with this in it is not empty: git keeps one only with a .gitkeep or the like."""
+    return entry.is_dir() or not entry.name.startswith(".")
 
 
 def _closed(file: SourceFile, issue: IssueId) -> SourceFile | None:

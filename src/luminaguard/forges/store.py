@@ -120,7 +120,7 @@ class TrackerStore:
             if wanted in before.needs:
                 return
             after = replace(before, needs=(*before.needs, wanted))
-            connection.execute("UPDATE issue SET document = ? WHERE id = ?", (document_of(after), after.id))
+            connection.execute("UPDATE issue SET document = ? WHERE id = ?", (_document(after), after.id))
             self.log(connection, "edited", after.id, {"changes": {"needs": list(after.needs)}})
 
     def edit(self, issue: str, *, title: str | None = None, **changes: Unpack[Changes]) -> Issue:
@@ -130,7 +130,7 @@ class TrackerStore:
             after = replace(before, title=before.title if title is None else _title(title), **_checked(changes))
             if after == before:
                 return before
-            connection.execute("UPDATE issue SET document = ? WHERE id = ?", (document_of(after), after.id))
+            connection.execute("UPDATE issue SET document = ? WHERE id = ?", (_document(after), after.id))
             said = changes if title is None else {"title": title, **changes}
             self.log(connection, "edited", after.id, {"changes": json.loads(json.dumps(said))})
         return after
@@ -226,7 +226,7 @@ class TrackerStore:
         position = connection.execute("SELECT coalesce(max(position), -1) + 1 FROM issue").fetchone()[0]
         connection.execute(
             "INSERT INTO issue (id, number, position, state, document) VALUES (?, ?, ?, ?, ?)",
-            (issue.id, number_of(issue.id), position, issue.state, document_of(issue)),
+            (issue.id, number_of(issue.id), position, issue.state, _document(issue)),
         )
         self.log(connection, "added", issue.id, {"title": issue.title})
 
@@ -344,6 +344,10 @@ def _checked_id(text: str) -> IssueId:
     return found
 
 
+def _document(issue: Issue) -> str:
+    return checked_text("issue", document_of(issue))
+
+
 def _title(text: str) -> str:
     title = one_line(checked_text("title", text))
     if not title:
@@ -356,6 +360,10 @@ def _checked(changes: Changes) -> Changes:
     checked = changes.copy()
     if "body" in checked:
         checked["body"] = checked_text("body", checked["body"])
+    if "labels" in checked:
+        checked["labels"] = tuple(checked_text("label", label) for label in checked["labels"])
+    if (milestone := checked.get("milestone")) is not None:
+        checked["milestone"] = checked_text("milestone", milestone)
     if "needs" in checked:
         checked["needs"] = tuple(_checked_id(need) for need in checked["needs"])
     if (parent := checked.get("parent")) is not None:

@@ -162,7 +162,7 @@ class Talk:
     def edit_pull(self, number: int, *, who: str, **changes: str | bool | Sequence[str]) -> None:
         """Change columns of a pull request: title, body, target, head, is_draft, labels; same values change nothing."""
         new: dict[str, str | bool] = {
-            key: json.dumps(value) if key == "labels" else value  # type: ignore[misc]
+            key: checked_text("label", json.dumps(value, ensure_ascii=False)) if key == "labels" else value  # type: ignore[misc]
             for key, value in changes.items()
         }
         if "title" in new:
@@ -236,7 +236,7 @@ class Talk:
             connection.execute(
                 "INSERT INTO label (name, colour, description) VALUES (?, ?, ?)"
                 " ON CONFLICT (name) DO UPDATE SET colour = excluded.colour, description = excluded.description",
-                (name, label.colour, label.description),
+                (name, label.colour, label.description and checked_text("description", label.description)),
             )
             self._store.log(connection, "label described", f"label:{name}", {"colour": label.colour}, who=who)
 
@@ -270,8 +270,12 @@ class Talk:
     def _insert_remarks(self, connection: sqlite3.Connection, review: int, remarks: Sequence[Remark]) -> None:
         connection.executemany(
             "INSERT INTO line_comment (review, path, line, side, text, answers) VALUES (?, ?, ?, ?, ?, ?)",
-            [(review, it.path, it.line, it.side, checked_text("comment", it.text), it.answers) for it in remarks],
+            [(review, *_said(it)) for it in remarks],
         )
+
+
+def _said(it: Remark) -> tuple[str | int | None, ...]:
+    return checked_text("path", it.path), it.line, it.side, checked_text("comment", it.text), it.answers
 
 
 def title_of(text: str) -> str:

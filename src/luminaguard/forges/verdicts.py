@@ -111,7 +111,7 @@ class Verdicts:
         return tuple(found if every else {run.name: run for run in found}.values())
 
     def _add(self, connection: sqlite3.Connection, head: Oid, said: Mapping[str, str | None]) -> Status:
-        for name in ("context", "description"):
+        for name in ("context", "description", "url"):
             checked_text(name, said[name] or "")
         made = connection.execute(
             "INSERT INTO status (head, context, state, description, url, time, author)"

@@ -178,10 +178,10 @@ def _answer(found: dict[str, object]) -> Answer | None:
 def _finding(raw: object) -> Finding | None:
     if not isinstance(raw, dict) or raw.get("severity") not in list(Severity) or not isinstance(raw.get("text"), str):
         return None
-    line = raw.get("line", 0)
+    file, line = raw.get("file"), raw.get("line", 0)
     return Finding(
         severity=Severity(raw["severity"]),
-        file=str(raw.get("file", ""))[:TEXT_CHARS],
+        file=file[:TEXT_CHARS] if isinstance(file, str) else "",
         line=line if isinstance(line, int) and not isinstance(line, bool) and line >= 0 else 0,
         text=raw["text"][:TEXT_CHARS],
     )

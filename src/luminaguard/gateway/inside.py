@@ -77,11 +77,11 @@ class Inside:
     async def _waited(self, talk: Conversation, request: Request, look: Callable[[], Found]) -> Found:
         """Look until there is something, or the time is over that the caller wants to wait."""
         until = time.monotonic() + _number(request, "wait_s", most=LONGEST_WAIT_S)
-        found = look()
+        # Counted before the look: what is written between the two is seen as a change.
+        seen, found = self._book.changes(), look()
         if not _is_nothing(found) or time.monotonic() >= until:
             return found
         with talk.watched():
-            seen = self._book.changes()
             while _is_nothing(found) and time.monotonic() < until:
                 await anyio.sleep(min(LOOK_EVERY_S, max(0.0, until - time.monotonic())))
                 now = self._book.changes()

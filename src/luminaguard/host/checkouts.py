@@ -5,6 +5,7 @@ gets the files together with the branch, or the branch stays.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from luminaguard.host.git import Git, Places
 from luminaguard.model.ids import Oid
+
+SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,39 @@ async def fits(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     return await _would_fit(git, checkout, old, new)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why a checkout cannot follow, and what to type so that it can."""
+
+    why: str
+    how: str
+
+
+async def obstacle(git: Git, checkout: Checkout, old: Oid, new: Oid) -> Obstacle | None:
+    """Say what keeps a checkout from going from `old` to `new`; None where nothing does."""
+    if await fits(git, checkout, old, new):
+        return None
+    folder = shlex.quote(str(checkout.folder))
+    paths = () if _is_busy(checkout) else await _in_the_way(git, checkout, old, new)
+    if not paths:
+        why = f"{checkout.folder} is in the middle of a merge, a rebase or the like"
+        return Obstacle(why=why, how=f"git -C {folder} status")
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    # Not a commit: the branch would go another way. --all, as a file that git ignores is in the way too.
+    how = f"git -C {folder} stash push --all -- {shlex.join(paths)}"
+    return Obstacle(why=f"it would overwrite {', '.join(paths[:SHOWN])}{more} in {checkout.folder}", how=how)
+
+
+async def _in_the_way(git: Git, checkout: Checkout, old: Oid, new: Oid) -> tuple[str, ...]:
+    ran = await git.run("diff-index", "--name-only", "-z", "--no-renames", old, env=_env(checkout))
+    changed = set(ran.out.decode(errors="surrogateescape").split("\0"))
+    found = await _differences(git, checkout, old, new)
+    removed = {it.path for it in found if not it.after}
+    unknown = (_obstructing(checkout.folder, it.path, removed) for it in found if not it.before)
+    mine = (it.path for it in found if it.path in changed)
+    return tuple(dict.fromkeys((*mine, *filter(None, unknown))))
+
+
 async def _would_fit(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     tried = await git.run("read-tree", "-m", "-u", "--dry-run", old, new, env=_env(checkout), ok=(0, 1, 128))
     return tried.exit_code == 0
@@ -80,18 +116,19 @@ async def _covers_unknown(git: Git, checkout: Checkout, old: Oid, new: Oid) -> b
     """Tell whether a file that git does not know lies where one would be added: git spares no ignored one."""
     found = await _differences(git, checkout, old, new)
     removed = {it.path for it in found if not it.after}
-    return any(_is_in_the_way(checkout.folder, it.path, removed) for it in found if not it.before)
+    return any(_obstructing(checkout.folder, it.path, removed) for it in found if not it.before)
 
 
-def _is_in_the_way(folder: Path, path: str, removed: AbstractSet[str]) -> bool:
+def _obstructing(folder: Path, path: str, removed: AbstractSet[str]) -> str | None:
+    """Name what lies where a file would be added: at its own place, or at that of a folder above it."""
     place = folder / path
     for above in list(place.relative_to(folder).parents)[-2::-1]:
         if os.path.lexists(folder / above) and ((folder / above).is_symlink() or not (folder / above).is_dir()):
-            return str(above) not in removed
+            return None if str(above) in removed else str(above)
     if place.is_dir() and not place.is_symlink():
         files = (it for it in place.rglob("*") if it.is_symlink() or not it.is_dir())
-        return any(str(it.relative_to(folder)) not in removed for it in files)
-    return os.path.lexists(place)
+        return path if any(str(it.relative_to(folder)) not in removed for it in files) else None
+    return path if os.path.lexists(place) else None
 
 
 def intend(checkout: Checkout, old: Oid, new: Oid) -> None:

@@ -3,17 +3,18 @@
 import contextlib
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal, Protocol
 
 import anyio
 
-from luminaguard.host.checkouts import Checkout, checkouts_of, finish, fits, follow, forget, intend
+from luminaguard.host.checkouts import Checkout, checkouts_of, finish, fits, follow, forget, intend, obstacle
 from luminaguard.host.git import Git, Places
 from luminaguard.host.upstream import Upstream
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Oid
-from luminaguard.model.work import Candidate, Conflict, FileChange
+from luminaguard.model.work import Beside, Candidate, Conflict, FileChange
 
 AHEAD = "refs/luminaguard/target"
 HUNKS_BYTES = 64 * 1024
@@ -286,6 +287,18 @@ class Trunk:
             return ()
         return tuple([await follow(self.git, checkout, branch, ahead) for checkout in held])
 
+    async def beside(self) -> Beside | None:
+        """Tell what landed and the branch does not have; None where it has all. With an upstream, its branch counts."""
+        branch, ahead = await self.git.commit_of(self.ref), await self.git.commit_of(AHEAD)
+        if self.upstream is not None or branch is None or ahead is None or await self.git.is_ancestor(ahead, branch):
+            return None
+        commits = (await self.git.text("rev-list", f"{branch}..{ahead}")).split()
+        asked = [await obstacle(self.git, it, branch, ahead) for it in checkouts_of(self.places, self.ref)]
+        found = [it for it in asked if it is not None]
+        why = "; ".join((f"'{self.target}' does not have it yet", *(it.why for it in found)))
+        how = "; then: ".join((*(it.how for it in found), "luminaguard run"))
+        return Beside(commits=frozenset(map(Oid, commits)), why=why, how=how)
+
     async def holds(self, commit: Oid) -> bool:
         """Tell whether a commit is in the target's history."""
         return await self.git.commit_of(commit) is not None and await self.git.is_ancestor(commit, await self.tip())
@@ -295,6 +308,17 @@ class Trunk:
         wanted = ("--first-parent", "--reverse", "--format=%H %T", f"{older}..{await self.tip()}")
         lines = (await self.git.text("log", *wanted)).splitlines()
         return tuple((Oid(line.split()[0]), Oid(line.split()[1])) for line in lines)
+
+    async def of_others(self, branch: str, commit: Oid, *, ours: AbstractSet[Oid] = frozenset()) -> Oid | None:
+        """Give the tip of a work branch, here or at the remote, where others have put commits that are not in `commit`.
+
+        What we had put there before is among `ours`.
+        """
+        tip = await self.git.commit_of(f"refs/heads/{branch}")
+        known = {commit, *ours, await self.git.commit_of(f"refs/luminaguard/pushed/{branch}"), None}
+        if tip is not None and tip not in known and not await self.git.is_ancestor(tip, commit):
+            return tip
+        return await self.upstream.of_others(branch, commit) if self.upstream else None
 
     async def publish(self, branch: str, commit: Oid) -> str:
         """Point a work branch at a commit; what it pointed at stays reachable. Returns a note, or "".

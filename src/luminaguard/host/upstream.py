@@ -7,16 +7,31 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import anyio
+
 from luminaguard.host.git import Git
-from luminaguard.model.faults import HostFault, Unreachable
+from luminaguard.host.process import Ran
+from luminaguard.model.faults import Fault, HostFault, Unreachable, UserFault
 from luminaguard.model.ids import Oid
 
 FETCH_EVERY_S = 5.0
 NETWORK_S = 600.0
-UNREACHABLE = (
-    *("Could not resolve", "Connection refused", "Connection timed out", "Connection reset", "unable to access"),
-    *("early EOF", "The requested URL returned error: 5", "Operation timed out", "Could not read from remote"),
+REFUSED = (
+    *("error: 401", "error: 403", "error: 404", "Authentication failed", "Permission denied", "ost key verification"),
+    *("could not read Username", "could not read Password", "certificate", "not found"),
 )
+UNREACHABLE = (
+    *("Could not resolve", "Connection refused", "onnection timed out", "Connection reset", "Connection closed"),
+    *("early EOF", "Operation timed out", "No route to host", "unreachable", "hung up", "unable to access"),
+    "Could not read from remote",
+)
+"""Words of git, curl and ssh. What refuses us is looked for first: behind it stands that nothing could be read.
+
+"does not appear to be a git repository" is in neither: a folder on a disk that is not mounted may come back.
+"""
+
+LOCKED = "cannot lock ref"
+LOCKED_TRIES, LOCKED_S = 8, 0.1
 
 
 LetIn = Callable[[], Awaitable[Mapping[str, str]]]
@@ -40,6 +55,7 @@ class Upstream:
     target: str
     let_in: LetIn = field(default=unasked, repr=False)
     _fetched: float = field(default=0.0, init=False)
+    _fetching: anyio.Lock = field(default_factory=anyio.Lock, init=False)
 
     @property
     def ref(self) -> str:
@@ -55,8 +71,7 @@ class Upstream:
         """
         now = time.monotonic()
         if is_fresh or not self._fetched or now - self._fetched >= FETCH_EVERY_S:
-            source = f"+refs/heads/{self.target}:{self.ref}"
-            await self._ask("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self.remote, source)
+            await self._fetch(self.target)
             self._fetched = time.monotonic()
         found = await self.git.commit_of(self.ref)
         if found is None:
@@ -85,13 +100,31 @@ class Upstream:
 
     async def branch(self, name: str) -> Oid | None:
         """Give the tip of a branch of the remote with its commits fetched; None where there is none."""
-        ran = await self._ask("ls-remote", self.remote, f"refs/heads/{name}")
+        tip = await self._shown(name)
+        if tip is not None:
+            await self._fetch(name)
+        return tip
+
+    async def _shown(self, branch: str) -> Oid | None:
+        """Give the tip of a branch of the remote, whose commits may not be here."""
+        ran = await self._ask("ls-remote", self.remote, f"refs/heads/{branch}")
         line = ran.decode(errors="replace").split("\n", 1)[0]
-        if not line:
+        return Oid(line.split("\t")[0]) if line else None
+
+    async def of_others(self, branch: str, commit: Oid) -> Oid | None:
+        """Give the tip of a work branch where others have put commits that are not in `commit`.
+
+        Raises:
+            Unreachable: the remote cannot be reached.
+        """
+        tip = await self._shown(branch)
+        if tip in (None, commit) or tip == await self.git.commit_of(f"refs/luminaguard/pushed/{branch}"):
             return None
-        source = f"+refs/heads/{name}:refs/remotes/{self.remote}/{name}"
-        await self._ask("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self.remote, source)
-        return Oid(line.split("\t")[0])
+        there = await self.branch(branch)
+        if there is None or await self.git.is_ancestor(there, commit) or await self._is_ours(branch, there):
+            return None
+        await self.git.run("update-ref", f"refs/luminaguard/kept/{branch}/{there[:12]}", there)
+        return there
 
     async def publish(self, branch: str, commit: Oid) -> str:
         """Point a work branch of the remote at a commit; what others put there stays. Returns a note, or "".
@@ -157,14 +190,47 @@ class Upstream:
         said = ran.err.decode(errors="replace")
         told = [line for line in ran.out.decode(errors="replace").splitlines() if line.startswith("!")]
         if not told:
-            raise _unreached(self.remote, said)
+            raise await self._unreached(said)
         return told[0].rpartition("\t")[2]
 
+    async def _fetch(self, branch: str) -> None:
+        """Fetch a branch; one at a time, since two that move the same ref are an error to git."""
+        source = f"+refs/heads/{branch}:refs/remotes/{self.remote}/{branch}"
+        words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self.remote, source)
+        async with self._fetching:
+            for tries_left in reversed(range(LOCKED_TRIES)):
+                ran = await self._run(*words)
+                said = ran.err.decode(errors="replace")
+                if ran.exit_code == 0:
+                    return
+                if LOCKED not in said or not tries_left:
+                    raise await self._unreached(said)
+                await anyio.sleep(LOCKED_S)  # somebody else fetches here
+
     async def _ask(self, *words: str) -> bytes:
-        ran = await self.git.run(*words, env=await self.let_in(), ok=(0, 1, 128), timeout_s=NETWORK_S)
+        ran = await self._run(*words)
         if ran.exit_code != 0:
-            raise _unreached(self.remote, ran.err.decode(errors="replace"))
+            raise await self._unreached(ran.err.decode(errors="replace"))
         return ran.out
+
+    async def _run(self, *words: str) -> Ran:
+        return await self.git.run(*words, env=await self.let_in(), ok=(0, 1, 128), timeout_s=NETWORK_S)
+
+    async def _unreached(self, said: str) -> Fault:
+        """Sort by who must act: git takes the name of a remote that is not there for a folder, which may come back."""
+        named = await self.git.run("config", "--get-all", f"remote.{self.remote}.url", ok=(0, 1))
+        if named.exit_code != 0:
+            hint = f"git remote add {self.remote} URL, or name another: [landing] remote, or --remote"
+            return UserFault(f"there is no remote '{self.remote}'", hint=hint)
+        return fault_of(self.remote, said)
+
+
+def fault_of(remote: str, said: str) -> HostFault | Unreachable:
+    """Tell a remote that is away from one that refuses us, by what git said."""
+    why, is_refused = _first_word(said), any(word in said for word in REFUSED)
+    if not is_refused and any(word in said for word in UNREACHABLE):
+        return Unreachable(f"the remote '{remote}' cannot be reached: {why}", hint="try again when it can")
+    return HostFault(f"the remote '{remote}' refuses us: {why}", hint="see `luminaguard doctor`")
 
 
 def _split(words: Sequence[str], remote: str) -> tuple[str, ...]:
@@ -172,9 +238,9 @@ def _split(words: Sequence[str], remote: str) -> tuple[str, ...]:
     return (*options, remote, what)
 
 
-def _unreached(remote: str, said: str) -> HostFault | Unreachable:
-    lines = [line for line in said.strip().splitlines() if line.strip()]
-    why = lines[-1] if lines else "it said nothing"
-    if any(word in said for word in UNREACHABLE):
-        return Unreachable(f"the remote '{remote}' cannot be reached: {why}", hint="try again when it can")
-    return HostFault(f"the remote '{remote}' refuses us: {why}", hint="see `luminaguard doctor`")
+def _first_word(said: str) -> str:
+    """Give what git died of: who refuses us says it first, and behind git's own words stands advice."""
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()]
+    refused = (line for line in lines if any(word in line for word in REFUSED))
+    died = (line for line in lines if line.startswith("fatal: "))
+    return next(refused, next(died, lines[-1] if lines else "it said nothing")).removeprefix("fatal: ")

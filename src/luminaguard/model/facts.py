@@ -44,7 +44,8 @@ KINDS: Mapping[str, str] = {
     "session_ended": "N. outcome: done | held | interrupted, notes: [text] on what was counted, told: the seq "
     "up to which the forge knows",
     "base_checks": "N. the target itself was judged: ok, why, tree, seconds, cached, commands, log",
-    "verified": "N, then N.M. commits_on_target, trees_tested, issues_closed: bool, details: [text]",
+    "verified": "N, then N.M. commits_on_target, trees_tested, issues_closed: bool, details: [text], unproven: [id] "
+    "that landed and is not proven to be on the target, why, how: what to type",
     "paused": "N. by",
     "resumed": "N. by",
     "limited": "N. a provider takes no calls for a while: provider, since, until, why",
@@ -52,13 +53,14 @@ KINDS: Mapping[str, str] = {
     "planned": "title, kind, needs: [id], wave, estimate_s, priority, risk, branch, deliverables: [text], issue: {...}",
     "ready": "",
     "attempt": "N. start: oid, target: oid, why: first | retry | limited | conflict | checks | review | "
-    "remarks | person, feedback: text, words: [text] that a person said, words_up_to, remarks_up_to",
+    "remarks | commits | person, feedback: text, words: [text] that a person said, words_up_to, remarks_up_to",
     "placed": "N.K. agent start K of attempt N: place, isolation, agent",
-    "agent": "N. ended: exited | timeout | lost | killed, exit_code, seconds, commit: oid | null, "
-    "problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, input_tokens, "
-    "output_tokens, usd",
+    "agent": "N. ended: exited | timeout | lost | killed | taken_over (others made it), exit_code, seconds, "
+    "commit: oid | null, problem: text | null, files: [{path, added, removed}], committed_for_agent: bool, log, "
+    "input_tokens, output_tokens, usd",
     "asked": "ID. an agent wants to do what the policy leaves to a person: attempt, what",
-    "again": "N. attempt N came to nothing and another will follow: why, what, feedback",
+    "again": "N. attempt N came to nothing and another will follow: why, what, feedback, commit: what others "
+    "made of it",
     "published": "N. branch, commit, pull_request",
     "passed": "N. our checks passed, the pull request is a draft no more: pull_request",
     "remark": "N. a person said on the pull request: id, author, text, stand: said | changes | approved, path | null, "

@@ -95,6 +95,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """Commits that landed and that the branch does not have, for the reason `why`; `how` is what to type."""
+
+    commits: frozenset[Oid]
+    why: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
     """A candidate that is now the target's tip. `checkouts` tells what became of the user's working trees."""
 

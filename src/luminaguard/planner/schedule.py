@@ -61,7 +61,7 @@ def forecast(
 
     Source: Graham 1969; the makespan is at most (2 - 1/slots) times the lower bound's optimum.
     """
-    work = sum(estimate_s[issue] for issue in needs)
+    work = sum((estimate_s[issue] for issue in needs), 0.0)
     remaining = remaining_path(needs, estimate_s)
     critical = max(remaining.values(), default=0.0)
     return Forecast(

@@ -1,10 +1,10 @@
 """The checklist of an attempt: what has to happen until an issue is closed, ticked from facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from luminaguard.model.facts import Fact
-from luminaguard.reports.readings import files_at, flag_at
+from luminaguard.reports.readings import files_at, flag_at, text_at
 from luminaguard.reports.standing import delivered
 from luminaguard.reports.wording import plain
 
@@ -41,7 +41,7 @@ def attempt_checklist(
             for wanted in deliverables
         ),
         ChecklistItem(text=f"Checks pass{commands}", done="checks" in seen and flag_at(seen["checks"].data, "ok")),
-        ChecklistItem(text="Committed", done=landed or ("agent" in seen and delivered(seen["agent"]))),
+        ChecklistItem(text="Committed", done=landed or _has_work(seen)),
         ChecklistItem(text="Published", done="published" in seen),
         ChecklistItem(text=f"Landed on {plain(target)}", done=landed),
         ChecklistItem(text="Issue closed", done="closed" in seen and flag_at(seen["closed"].data, "closed")),
@@ -57,6 +57,14 @@ def _present_attempt(facts: Sequence[Fact]) -> dict[str, Fact]:
             seen.clear()
         seen[name] = fact
     return seen
+
+
+def _has_work(seen: Mapping[str, Fact]) -> bool:
+    """Tell whether the attempt left commits: its own, or those of an earlier one that it began with."""
+    if "agent" not in seen or text_at(seen["agent"].data, "problem"):
+        return False
+    opened = seen["attempt"].data if "attempt" in seen else {}
+    return delivered(seen["agent"]) or text_at(opened, "start") != text_at(opened, "target")
 
 
 def _names(wanted: str, path: str) -> bool:

@@ -42,7 +42,8 @@ def _session_ended(fact: Fact) -> str:
 def _verified(fact: Fact) -> str:
     names = ("commits_on_target", "trees_tested", "issues_closed")
     wrong = [name.replace("_", " ") for name in names if not flag_at(fact.data, name)]
-    return f"final verification: {'not so: ' + ', '.join(wrong) if wrong else 'all true'}"
+    said = f"final verification: {'not so: ' + ', '.join(wrong) if wrong else 'all true'}"
+    return because(said, text_at(fact.data, "why"))
 
 
 def _attempt(fact: Fact) -> str:
@@ -58,8 +59,13 @@ def _placed(fact: Fact) -> str:
 
 def _agent(fact: Fact) -> str:
     problem = text_at(fact.data, "problem")
-    if problem or not text_at(fact.data, "commit"):
-        return because("agent failed", problem or "it changed nothing")
+    if problem:
+        return because("agent failed", problem)
+    if text_at(fact.data, "ended") == "taken_over":
+        return f"commits of others taken over: {changes_text(files_at(fact.data))}"
+    if not text_at(fact.data, "commit"):
+        # No failure yet: what an attempt before it made may go on.
+        return "agent done: it changed nothing"
     return f"agent done: {changes_text(files_at(fact.data))}"
 
 
@@ -84,7 +90,14 @@ def _checks(fact: Fact) -> str:
     if not flag_at(fact.data, "ok"):
         said = "checks red again, on the same tree" if flag_at(fact.data, "again") else "checks red"
         return because(said, text_at(fact.data, "why"))
-    return "checks green " + ("(known for this tree)" if flag_at(fact.data, "cached") else f"in {_took(fact.data)}")
+    if flag_at(fact.data, "cached"):
+        return "checks green (known for this tree)"
+    return f"checks green in {_took(fact.data)}" if ran_checks(fact) else "no checks to pass"
+
+
+def ran_checks(fact: Fact) -> bool:
+    """Tell whether a `checks` fact is of commands that ran for it: it may be known, or there may be none to run."""
+    return not flag_at(fact.data, "cached") and fact.data.get("commands") != []
 
 
 def _took(data: Data) -> str:

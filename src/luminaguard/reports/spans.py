@@ -43,13 +43,13 @@ def seconds_of(named: Named, spans: Sequence[Span]) -> Seconds:
     ready, first = _first_time(named, "ready"), _first_time(named, "attempt")
     queued = [span for span in spans if span.kind == "queue"]
     checks = [span for span in spans if span.kind == "checks"]
-    inside = sum(_shared(span, check) for span in queued for check in checks)
+    inside = sum((_shared(span, check) for span in queued for check in checks), 0.0)
     return Seconds(
         waited=max(first - ready, 0.0) if ready is not None and first is not None else 0.0,
         agent=_sum(named, "agent"),
         checks=_sum(named, "checks"),
         review=_sum(named, "review"),
-        queue=max(sum(span.end - span.start for span in queued) - inside, 0.0),
+        queue=max(sum((span.end - span.start for span in queued), 0.0) - inside, 0.0),
     )
 
 
@@ -58,7 +58,7 @@ def _first_time(named: Named, name: str) -> float | None:
 
 
 def _sum(named: Named, name: str) -> float:
-    return sum(number_at(fact.data, "seconds") for fact in named.get(name, ()) if not _known(fact, name))
+    return sum((number_at(fact.data, "seconds") for fact in named.get(name, ()) if not _known(fact, name)), 0.0)
 
 
 def _known(fact: Fact, name: str) -> bool:

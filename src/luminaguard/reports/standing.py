@@ -9,7 +9,7 @@ from enum import StrEnum
 from luminaguard.model.facts import Fact
 from luminaguard.model.ids import IssueId
 from luminaguard.reports.events import because
-from luminaguard.reports.readings import flag_at, number_at, text_at, texts_at
+from luminaguard.reports.readings import Data, flag_at, number_at, text_at, texts_at
 from luminaguard.reports.wording import plain
 
 
@@ -235,6 +235,20 @@ def _behind(need: IssueId, now: Mapping[IssueId, Standing]) -> Standing:
     how = at_root.hold.how if at_root.hold else _retry(root)
     hold = Hold(why=why, who=who, how=how, group="work", behind=root)
     return Standing(state=State.HELD, since=there.since, why=why, hold=hold)
+
+
+def waiting_for_proof(standings: Mapping[IssueId, Standing], verified: Data) -> dict[IssueId, Standing]:
+    """Give the standings again, where each task that landed and is not proven to be on the target says why.
+
+    Args:
+        standings: of all tasks.
+        verified: the data of the last `verified`.
+    """
+    why, how = text_at(verified, "why"), text_at(verified, "how")
+    hold = Hold(why=why, who="you", how=how, group="landing")
+    unproven = {it for it in map(IssueId, texts_at(verified, "unproven")) if it in standings}
+    waiting = {it: now for it in unproven if (now := standings[it]).state is State.LANDED and now.hold is None}
+    return {**standings, **{it: replace(now, why=why, hold=hold) for it, now in waiting.items()}}
 
 
 def _waiting_for(

@@ -6,7 +6,7 @@ from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
 from luminaguard.reports.events import changes_text, event_text
-from luminaguard.reports.standing import State
+from luminaguard.reports.standing import Hold, State
 from luminaguard.reports.task import AttemptView, TaskView
 from luminaguard.reports.view import RunView
 from luminaguard.reports.wording import columns, counted, cut, fitted, ids, lasting, plain
@@ -27,6 +27,8 @@ MARKS: Mapping[State, str] = {
 }
 """One letter for each state, so that a column of them can be read without colour."""
 
+RESUME = "luminaguard resume"
+
 
 def status_lines(view: RunView, *, width: int) -> list[str]:
     """Give one line for each issue, why no agent starts where none does, and totals last, most of `width` columns."""
@@ -37,7 +39,7 @@ def status_lines(view: RunView, *, width: int) -> list[str]:
 
 def waiting_lines(view: RunView) -> list[str]:
     """Say why no agent starts at the moment, where that is so."""
-    paused = [f"paused by {plain(view.paused)}: no agent starts; luminaguard resume"] if view.paused else []
+    paused = [f"{plain(_paused(view))}; {RESUME}"] if view.paused else []
     return [*paused, *([view.limited] if view.limited else [])]
 
 
@@ -142,10 +144,12 @@ def problems_text(view: RunView) -> str:
     roots = [task for task in view.tasks if task.hold and task.hold.behind not in held]
     said = ["\n".join(_problem(task, view)) for task in roots]
     if view.paused:
-        said.insert(
-            0, f"the run\n  paused by {plain(view.paused)}: no agent starts\n  you must act: luminaguard resume"
-        )
+        said.insert(0, f"the run\n  {plain(_paused(view))}\n  you must act: {RESUME}")
     return "\n\n".join(said) + "\n" if said else "Nothing waits for a person.\n"
+
+
+def _paused(view: RunView) -> str:
+    return f"paused by {view.paused}: no agent starts"
 
 
 def _problem(task: TaskView, view: RunView) -> Iterator[str]:
@@ -159,23 +163,29 @@ def _problem(task: TaskView, view: RunView) -> Iterator[str]:
 
 
 def problems_json(view: RunView) -> dict[str, Json]:
-    """Give `luminaguard problems --json`: everything with a hold, what waits behind others too."""
+    """Give `luminaguard problems --json`: everything with a hold, what waits behind others too.
+
+    Where the run is paused, that is the first, of no issue.
+    """
+    paused = [_paused_json(view)] if view.paused else []
+    held = [_problem_json(task, task.hold) for task in view.tasks if task.hold]
+    return {"schema": "luminaguard/problems@1", "paused": bool(view.paused), "problems": [*paused, *held]}
+
+
+def _paused_json(view: RunView) -> dict[str, Json]:
+    said: dict[str, Json] = {"issue": None, "title": "the run", "state": "paused", "why": _paused(view)}
+    return {**said, "who": "you", "how": RESUME, "group": "paused"}
+
+
+def _problem_json(task: TaskView, hold: Hold) -> dict[str, Json]:
     return {
-        "schema": "luminaguard/problems@1",
-        "paused": bool(view.paused),
-        "problems": [
-            {
-                "issue": task.id,
-                "title": task.title,
-                "state": task.state.value,
-                "why": task.hold.why,
-                "who": task.hold.who,
-                "how": task.hold.how,
-                "group": task.hold.group,
-            }
-            for task in view.tasks
-            if task.hold
-        ],
+        "issue": task.id,
+        "title": task.title,
+        "state": task.state.value,
+        "why": hold.why,
+        "who": hold.who,
+        "how": hold.how,
+        "group": hold.group,
     }
 
 

@@ -122,7 +122,7 @@ def task_view(issue: IssueId, facts: Sequence[Fact], standing: Standing, setting
     last = {name: told[-1] for name, told in named.items()}
     planned, landed, review = _data(last, "planned"), _data(last, "landed"), _data(last, "review")
     spans = spans_of(facts, named, at=setting.at)
-    tree = maybe_text(landed, "tree") or maybe_text(_data(last, "candidate"), "tree")
+    tree = maybe_text(landed, "tree") or _last_tree(facts)
     deliverables = texts_at(planned, "deliverables")
     return TaskView(
         id=issue,
@@ -142,7 +142,7 @@ def task_view(issue: IssueId, facts: Sequence[Fact], standing: Standing, setting
         closed=flag_at(_data(last, "closed"), "closed"),
         landed="landed" in last,
         tested=tree in setting.tested,
-        files=files_at(landed) if "landed" in last else files_at(_data(last, "agent")),
+        files=files_at(landed) if "landed" in last else _last_files(named.get("agent", ())),
         findings=findings_at(review),
         reviewed="review" in last,
         grade=maybe_text(review, "grade"),
@@ -188,6 +188,18 @@ def _last_commit(agents: Sequence[Fact]) -> str | None:
     return next((commit for fact in reversed(agents) if (commit := maybe_text(fact.data, "commit"))), None)
 
 
+def _last_files(agents: Sequence[Fact]) -> tuple[FileChange, ...]:
+    """Read what the branch has: an attempt that made nothing leaves there what the one before it made."""
+    made = (files_at(fact.data) for fact in reversed(agents) if maybe_text(fact.data, "commit"))
+    return next((files for files in made if files), ())
+
+
+def _last_tree(facts: Sequence[Fact]) -> str | None:
+    """Read which tree was tried last: what a person is asked to approve is checked before it is a candidate."""
+    tried = (fact for fact in reversed(facts) if fact.name in {"candidate", "checks"})
+    return next((tree for fact in tried if (tree := maybe_text(fact.data, "tree"))), None)
+
+
 def _checked(fact: Fact) -> CheckedTree:
     return CheckedTree(
         ok=flag_at(fact.data, "ok"),
@@ -222,7 +234,7 @@ def _attempt(facts: Sequence[Fact], standing: Standing) -> AttemptView:
         since=facts[0].time,
         outcome=_outcome(facts) or standing.state.value,
         starts=len(named.get("placed", ())),
-        agent_s=sum(number_at(fact.data, "seconds") for fact in agents),
+        agent_s=sum((number_at(fact.data, "seconds") for fact in agents), 0.0),
         commit=_last_commit(agents),
         log=next((log for fact in reversed(agents) if (log := maybe_text(fact.data, "log"))), None),
     )

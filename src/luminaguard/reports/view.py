@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from luminaguard.model.facts import KINDS, RUN, Fact
 from luminaguard.model.ids import IssueId, natural
-from luminaguard.reports.events import event_text
+from luminaguard.reports.events import event_text, ran_checks
 from luminaguard.reports.readings import Data, by_name, flag_at, maybe_text, number_at, text_at, texts_at
 from luminaguard.reports.spans import Named, critical_path, wall_seconds
-from luminaguard.reports.standing import State, behind_others, standing_of
+from luminaguard.reports.standing import State, behind_others, standing_of, waiting_for_proof
 from luminaguard.reports.task import Cost, Setting, TaskView, cost_of, needs_of, task_view
 
 
@@ -99,7 +99,7 @@ def run_view(facts: Sequence[Fact], *, now: float | None = None) -> RunView:
     started, session = _data(last, "started"), _data(last, "session")
     at = now if now is not None else max((fact.time for fact in known), default=0.0)
     begun = next((fact.time for fact in named.get("started", known)), None)
-    tasks = _tasks(known, named, started, at=at)
+    tasks = _tasks(known, named, started, verified=_data(last, "verified"), at=at)
     ended = _last_of(of_run, ("session", "session_ended"))
     over = ended is not None and ended.name == "session_ended"
     paused = _last_of(of_run, ("paused", "resumed"))
@@ -156,7 +156,7 @@ def _review_asked(named: Named, started: Data) -> bool:
     return bool(started.get("review")) or "review" in named
 
 
-def _tasks(facts: Sequence[Fact], named: Named, started: Data, *, at: float) -> tuple[TaskView, ...]:
+def _tasks(facts: Sequence[Fact], named: Named, started: Data, *, verified: Data, at: float) -> tuple[TaskView, ...]:
     by_issue: dict[IssueId, list[Fact]] = {}
     for fact in facts:
         if fact.subject != RUN:
@@ -164,6 +164,7 @@ def _tasks(facts: Sequence[Fact], named: Named, started: Data, *, at: float) -> 
     reviewed = _review_asked(named, started)
     alone = {issue: standing_of(told, reviewed=reviewed) for issue, told in by_issue.items()}
     standings = behind_others(alone, {issue: _needs(told) for issue, told in by_issue.items()})
+    standings = waiting_for_proof(standings, verified)
     setting = Setting(
         target=text_at(started, "target") or "the target",
         checks=texts_at(started, "checks"),
@@ -198,13 +199,13 @@ def _totals(facts: Sequence[Fact], named: Named, tasks: Sequence[TaskView], *, s
         held=_count(tasks, State.HELD),
         failed=_count(tasks, State.FAILED),
         agent_starts=len(named.get("placed", ())),
-        check_runs=sum(not flag_at(fact.data, "cached") for fact in named.get("checks", ())),
+        check_runs=sum(map(ran_checks, named.get("checks", ()))),
         conflicts=len(named.get("conflict", ())),
         reworks=sum(attempt.why != "first" for task in tasks for attempt in task.attempts),
         wall_s=wall_seconds(facts, now=now),
-        agent_s=sum(task.seconds.agent for task in tasks),
+        agent_s=sum((task.seconds.agent for task in tasks), 0.0),
         lower_bound_s=max(critical_path(work, {task.id: task.needs for task in tasks}), sum(work.values()) / slots),
-        sequential_s=sum(work.values()) + sum(task.seconds.review for task in tasks),
+        sequential_s=sum(work.values(), 0.0) + sum(task.seconds.review for task in tasks),
         usd=cost.usd,
         cost=cost,
     )

@@ -34,7 +34,7 @@ def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
 
 
 def run(
-    sandbox: Sandbox, folder: Path, *argv: str, walls: Walls | None = None, timeout_s: float = 30
+    sandbox: Sandbox, folder: Path, *argv: str, walls: Walls | None = None, timeout_s: float = 120
 ) -> tuple[Ended, str]:
     tree = folder / "tree"
     tree.mkdir(exist_ok=True)

@@ -249,7 +249,7 @@ def test_the_guest_reaches_nothing_else(within: Callable[[Body], None], forwardi
                 *itertools.product(("tcp", "udp"), ADDRESSES),
                 *(("tcp", one) for one in OWN_ADDRESSES),
             ]:
-                said = await vm.exec([CALLER, kind, *address.split()], timeout_s=10)
+                said = await vm.exec([CALLER, kind, *address.split()], timeout_s=60)
                 assert said.exit_code in UNREACHABLE, (kind, address, said)
             assert (await vm.exec(call(), stdin=b"but this")).out == b"but this"
 

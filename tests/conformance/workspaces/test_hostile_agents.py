@@ -425,13 +425,13 @@ def test_a_file_of_two_gigabytes_cannot_be_written(overlay_bench: Bench) -> None
 
 def test_filling_the_disk_ends_the_program(overlay_bench: Bench) -> None:
     script = "n=0; while :; do n=$((n + 1)); head -c 8388608 /dev/zero > f$n || exit 1; done"
-    ended, _ = limited(overlay_bench, script, disk_bytes=64 * MIB, timeout_s=50)
+    ended, _ = limited(overlay_bench, script, disk_bytes=64 * MIB, timeout_s=120)
     assert ended.cause == "disk"
 
 
 def test_files_that_no_path_can_name_are_counted_against_the_disk(shared_bench: Bench) -> None:
-    script = "import os, time\nfor _ in range(60):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\ntime.sleep(50)"
-    ended, _ = limited(shared_bench, f'python3 -c "{script}"', timeout_s=55)
+    script = "import os, time\nfor _ in range(60):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\ntime.sleep(100)"
+    ended, _ = limited(shared_bench, f'python3 -c "{script}"', timeout_s=110)
     assert ended.cause == "disk"
 
 
@@ -444,7 +444,7 @@ def test_scratch_space_is_bounded(overlay_bench: Bench) -> None:
 
 def test_a_memory_hog_is_ended(overlay_bench: Bench) -> None:
     script = "import time\nheld = []\nwhile True:\n    held.append(bytearray(b'x') * 4_000_000)\n    time.sleep(0.01)"
-    ended, _ = limited(overlay_bench, f'python3 -c "{script}"', memory_bytes=200 * MIB, timeout_s=50)
+    ended, _ = limited(overlay_bench, f'python3 -c "{script}"', memory_bytes=200 * MIB, timeout_s=120)
     assert ended.cause in ("memory", "exited")
     assert ended.exit_code != 0
 

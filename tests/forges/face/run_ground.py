@@ -117,8 +117,8 @@ def facts(clone: Path, issue: str) -> list[str]:
 
 
 def wait_for(clone: Path, issue: str, name: str, session: subprocess.Popen[bytes]) -> None:
-    """Wait for a fact, or for the end of the session."""
+    """Wait for a fact, by its kind or its name, or for the end of the session."""
     until = time.monotonic() + 60
-    while session.poll() is None and not any(kind.partition(":")[0] == name for kind in facts(clone, issue)):
+    while session.poll() is None and not any(name in (kind, kind.partition(":")[0]) for kind in facts(clone, issue)):
         assert time.monotonic() < until, (clone.parent / "log").read_text()
         time.sleep(0.005)

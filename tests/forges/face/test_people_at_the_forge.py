@@ -90,6 +90,20 @@ pathlib.Path(f"made{{attempt}}.txt").write_text(attempt)
 """
 
 
+def test_an_issue_that_a_person_closes_while_its_agent_is_at_work_does_not_land(running: Running, clone: Path) -> None:
+    go = clone.parent / "go"
+    (clone.parent / "agent.py").write_text(WAITER.format(go=str(go)).replace('attempt == "2"', 'attempt == "1"'))
+    opened(running, "Add the file")
+    session = started(clone, running, "run")
+    wait_for(clone, "1", "placed:1.1", session)
+    told(running, "issue", "close", "1", "--reason", "not planned")
+    go.touch()
+    session.wait(timeout=120)
+    assert "cancelled:1" in facts(clone, "1")
+    assert "made1.txt" not in git(running.folder, "ls-tree", "--name-only", "main").stdout
+    assert git(running.folder, "show", "feature/issue-1:made1.txt").stdout == "1"
+
+
 def test_merged_by_a_person_while_the_next_attempt_is_at_work_it_lands_once(running: Running, clone: Path) -> None:
     go = clone.parent / "go"
     (clone.parent / "agent.py").write_text(WAITER.format(go=str(go)))
@@ -97,11 +111,10 @@ def test_merged_by_a_person_while_the_next_attempt_is_at_work_it_lands_once(runn
     reviewed(running, pull, "CHANGES_REQUESTED")
     set_up(clone, running, more=TRUSTED)
     session = started(clone, running, "run")
-    wait_for(clone, "1", "again", session)
-    wait_for(clone, "1", "placed", session)
+    wait_for(clone, "1", "placed:2.1", session)
     told(running, "pr", "merge", str(pull), "--squash")
     go.touch()
-    assert session.wait(timeout=120) == 0
+    assert session.wait(timeout=120) == 0, (clone.parent / "log").read_text()
     assert [one["state"] for one in json.loads(told(running, "pr", "list", "--state", "all", "--json", "state"))] == [
         "MERGED"
     ]

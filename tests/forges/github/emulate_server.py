@@ -1,6 +1,7 @@
 """npm emulate at work: a GitHub that somebody else wrote, over HTTP, with what it is to hold at the start."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -21,13 +22,9 @@ def emulate(folder: Path, seed: Mapping[str, Json]) -> Iterator[str]:
     needed()
     if shutil.which("node") is None:
         pytest.skip("node is not on PATH")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     (folder / "seed.yaml").write_text(json.dumps(seed))  # which is YAML too
-    program = contracts_folder() / "emulate/node_modules/emulate/dist/index.js"
-    words = ("--service", "github", "--port", str(port), "--seed", str(folder / "seed.yaml"))
-    argv = ("node", "--require", str(Path(__file__).parent / "loopback.cjs"), str(program), *words)
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder) as server:
+    with socket.create_server(("127.0.0.1", 0)) as listener, _started(folder, listener) as server:
+        port = listener.getsockname()[1]
         try:
             assert server.stdout is not None
             said = iter(server.stdout.readline, "")
@@ -35,6 +32,21 @@ def emulate(folder: Path, seed: Mapping[str, Json]) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/"
         finally:
             server.terminate()
+
+
+def _started(folder: Path, listener: socket.socket) -> subprocess.Popen[str]:
+    """Start it on a socket that is open already: a port that it were to open itself could be another's by then."""
+    program = contracts_folder() / "emulate/node_modules/emulate/dist/index.js"
+    words = ("--service", "github", "--port", str(listener.getsockname()[1]), "--seed", str(folder / "seed.yaml"))
+    return subprocess.Popen(
+        ("node", "--require", str(Path(__file__).parent / "loopback.cjs"), str(program), *words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "LISTEN_FD": str(listener.fileno())},
+        pass_fds=(listener.fileno(),),
+    )
 
 
 def client_of(url: str, full: str, token: str) -> httpx.Client:

@@ -1,7 +1,6 @@
-// emulate listens on all interfaces; loaded before it, this keeps it to this machine.
+// emulate listens on all interfaces, at a port that it is told; loaded before it, this gives it a socket that is open already.
 const { Server } = require("node:net");
 const listen = Server.prototype.listen;
-Server.prototype.listen = function (port, ...rest) {
-  if (port !== null && typeof port === "object") return listen.call(this, { ...port, host: "127.0.0.1" }, ...rest);
-  return listen.call(this, port, "127.0.0.1", ...rest.filter((one) => typeof one === "function"));
+Server.prototype.listen = function (...said) {
+  return listen.call(this, { fd: Number(process.env.LISTEN_FD) }, ...said.filter((one) => typeof one === "function"));
 };

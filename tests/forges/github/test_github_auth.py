@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import anyio
@@ -14,7 +15,7 @@ from github_server import FULL
 from luminaguard.forges.github.auth import AppKey, Token, find_token, missing_credentials
 from luminaguard.forges.github.forge import GitHub
 from luminaguard.forges.github.repository import Repository, repository_at, repository_named, repository_of
-from luminaguard.model.faults import UserFault
+from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId, Oid
 
 NO_GH = ("/nowhere/gh",)
@@ -39,7 +40,18 @@ def test_repository_is_read_from_any_form_of_address(address: str, host: str, fu
     assert (found.host, found.full) == (host, full)
 
 
-@pytest.mark.parametrize("address", ["", "/srv/git/demo.git", "../demo", "https://github.com/octo", "file:///a/b"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "/srv/git/demo.git", "../demo", "https://github.com/octo", "file:///a/b"),
+        *(
+            "https://github.com:99999/octo/demo",
+            "https://a..b/octo/demo",
+            "https://[::1/octo/demo",
+            "git@a b:octo/demo",
+        ),
+    ],
+)
 def test_address_without_owner_and_name_is_none(address: str) -> None:
     assert repository_of(address) is None
 
@@ -62,7 +74,7 @@ def test_base_url_wins() -> None:
     assert (found.api, found.graphql) == ("http://127.0.0.1:4701/", "http://127.0.0.1:4701/graphql")
 
 
-@pytest.mark.parametrize("name", ["demo", "a/b/c/d", "octo/", "octo/de mo", "../x"])
+@pytest.mark.parametrize("name", ["demo", "a/b/c/d", "octo/", "octo/de mo", "../x", "[::1/o/r", "u:pw@h/o/r"])
 def test_name_that_is_none_is_the_users_fault(name: str) -> None:
     with pytest.raises(UserFault, match="names no repository"):
         repository_named(name)
@@ -83,6 +95,24 @@ def test_token_of_the_environment_is_taken_first() -> None:
     assert find_token("github.com", env={"GITHUB_TOKEN": " "}, gh=NO_GH) is None
 
 
+@pytest.mark.parametrize("text", ["gho_one\nx: y", "gho_one\r", "gho one", "gho_\x07one", "gho_önë", "gho_\udcff"])
+def test_token_that_no_header_can_carry_is_the_users_fault_and_shown_nowhere(tmp_path: Path, text: str) -> None:
+    text += "_two"  # what stands at an end is stripped
+    with pytest.raises(UserFault, match="GITHUB_TOKEN") as caught:
+        find_token("github.com", env={"GITHUB_TOKEN": text}, gh=NO_GH)
+    assert "gho" not in "".join(traceback.format_exception(caught.value)).replace("test_github_auth", "")
+    assert "GITHUB_TOKEN" in caught.value.hint
+
+
+def test_token_of_gh_on_two_lines_is_the_users_fault(tmp_path: Path) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text("#!/bin/sh\nprintf 'gho_x\\ngho_y\\n'\n")
+    gh.chmod(0o755)
+    with pytest.raises(UserFault, match="gh auth token") as caught:
+        find_token("github.com", env={"PATH": "/usr/bin:/bin"}, gh=(str(gh),))
+    assert "gho_" not in caught.value.message + caught.value.hint
+
+
 def test_token_for_github_com_goes_to_no_other_server() -> None:
     env = {"GITHUB_TOKEN": "one"}
     assert find_token("ghe.example.org", env=env, gh=NO_GH) is None
@@ -90,6 +120,30 @@ def test_token_for_github_com_goes_to_no_other_server() -> None:
     assert named == Token(text="one", source="GITHUB_TOKEN")
     own = find_token("ghe.example.org", env={**env, "GH_ENTERPRISE_TOKEN": "own"}, gh=NO_GH)
     assert own == Token(text="own", source="GH_ENTERPRISE_TOKEN")
+
+
+def test_token_is_meant_for_a_server_that_the_settings_name() -> None:
+    env = {"GITHUB_TOKEN": "one"}
+    found = find_token("ghe.example.org", env=env, gh=NO_GH, is_named=True)
+    assert found == Token(text="one", source="GITHUB_TOKEN")
+    own = find_token("ghe.example.org", env={**env, "GITHUB_ENTERPRISE_TOKEN": "own"}, gh=NO_GH, is_named=True)
+    assert own == Token(text="own", source="GITHUB_ENTERPRISE_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "server"),
+    [
+        (None, "github.com"),
+        ("https://api.github.com", "github.com"),
+        ("https://api.acme.ghe.com/", "acme.ghe.com"),
+        ("https://GHE.example.org/api/v3", "ghe.example.org"),
+        ("http://127.0.0.1:4701/api/v3", "127.0.0.1:4701"),
+    ],
+)
+def test_missing_token_is_said_of_the_server_that_is_spoken_to(base_url: str | None, server: str) -> None:
+    said = GitHub(repository_named(FULL, base_url=base_url), None).missing() or ""
+    assert f"no token for {server} (set " in said
+    assert ("hostname" in said) == (server != "github.com")
 
 
 def test_token_of_gh_is_asked_for_by_host(tmp_path: Path) -> None:
@@ -166,6 +220,28 @@ def test_app_that_is_not_installed_is_the_users_fault(app: tuple[AppServer, GitH
     with pytest.raises(UserFault, match="not installed on octo/demo"):
         anyio.run(forge.issue, IssueId("1"))
     assert server.asked == []
+
+
+def test_app_whose_key_is_junk_is_the_users_fault(app: tuple[AppServer, GitHub], tmp_path: Path) -> None:
+    server, forge = app
+    (tmp_path / "key.pem").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    with pytest.raises(UserFault, match="App's key cannot be used"):
+        anyio.run(forge.issue, IssueId("1"))
+    assert server.asked == []
+
+
+def test_token_of_the_installation_that_no_header_can_carry_is_shown_nowhere(
+    app: tuple[AppServer, GitHub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, forge = app
+
+    def broken(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(201, json={"token": "ghs_\nx", "expires_at": server.time(after_s=3600.0)})
+
+    monkeypatch.setattr(server, "_token", broken)
+    with pytest.raises(HostFault, match="has no token in it") as caught:
+        anyio.run(forge.issue, IssueId("1"))
+    assert "ghs_" not in caught.value.message + caught.value.hint
 
 
 def test_git_shows_the_token_itself(opened: Opened) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from itertools import count
 
 import anyio
+import pytest
 from github_driver import driver_on
 from github_server import Broken, Server
 from hypothesis import HealthCheck, given, settings
@@ -62,6 +63,7 @@ async def started_until_done(server: Server, *, by_api: bool) -> None:
             return
 
 
+@pytest.mark.timeout(900)
 @settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(faults=SCHEDULES, by_api=st.booleans(), keywords_close=st.booleans(), moves=st.booleans())
 def test_nothing_is_done_twice(faults: dict[int, Broken], *, by_api: bool, keywords_close: bool, moves: bool) -> None:

@@ -6,7 +6,7 @@ dependencies, and merges whatever `sha` it is sent: that a wrong head is refused
 
 import base64
 import os
-import socket
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,19 +46,18 @@ def world(tmp_path: Path) -> Iterator[httpx.Client]:
     """Start it; its client speaks as the token of the one agent that it knows."""
     program = myworld_needed()
     (tmp_path / "world.yaml").write_text(WORLD)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    argv = (program, "serve", "--host", "127.0.0.1", "--port", str(port), "--env", str(tmp_path / "world.yaml"))
+    argv = (program, "serve", "--host", "127.0.0.1", "--port", "0", "--env", str(tmp_path / "world.yaml"))
     env = {"HOME": str(tmp_path), "PATH": os.defpath}
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as server:
         try:
             assert server.stdout is not None
             said = iter(server.stdout.readline, "")
-            assert any("Uvicorn running on" in line for line in said)
-            run = httpx.get(f"http://127.0.0.1:{port}/envs/demo").json()
-            token = run["credentials"]["agent"]["github_token"]
-            api = f"http://127.0.0.1:{port}/gw/api.github.com/"
-            with httpx.Client(base_url=api, headers={"Authorization": f"Bearer {token}"}) as client:
+            heard = (re.search(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", line) for line in said)
+            at = next(found[1] for found in heard if found)
+            token = httpx.get(f"{at}/envs/demo").json()["credentials"]["agent"]["github_token"]
+            with httpx.Client(
+                base_url=f"{at}/gw/api.github.com/", headers={"Authorization": f"Bearer {token}"}
+            ) as client:
                 yield client
         finally:
             server.terminate()

@@ -1,6 +1,7 @@
 """The rules of talking over HTTP, on a transport of this process; and which project and token it is about."""
 
 import subprocess
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ import anyio
 import httpx
 import pytest
 
-from luminaguard.forges.http_project import project_at, project_named, project_of
+from luminaguard.forges import http_rules
+from luminaguard.forges.http_project import project_at, project_named, project_of, token_in
 from luminaguard.forges.http_rules import Answer, Http, Server
 from luminaguard.forges.once import Lost
 from luminaguard.model.faults import HostFault, Transient, UserFault
@@ -32,7 +34,9 @@ class Talk:
             headers={"Authorization": "Bearer secret"},
             permissions="give it more",
         )
-        self.http = Http(server, transport=httpx.MockTransport(self._reply), sleep=self._slept)
+        self.http = Http(
+            server, transport=httpx.MockTransport(self._reply), sleep=self._slept, clock=lambda: 1_800_000_000.0
+        )
 
     def _reply(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
@@ -87,6 +91,78 @@ def test_limit_that_takes_too_long_tells_when_it_ends() -> None:
     assert talk.waits == []
 
 
+@pytest.mark.parametrize(
+    ("said", "wait_s"),
+    [
+        ("1.5", 1.5),
+        ("Fri, 15 Jan 2027 08:00:10 GMT", 10.0),
+        ("Fri Jan 15 07:00:00 2027", 1.0),  # over already
+        *((said, 60.0) for said in ("", "soon", "nan", "1e999", "Fri, 15 Jan 99999999999999999999 08:00:10 GMT")),
+    ],
+)
+def test_limit_is_waited_out_however_it_is_written(said: str, wait_s: float) -> None:
+    talk = Talk(httpx.Response(429, headers={"Retry-After": said}), OK)
+    assert talk.get().status == 200
+    assert talk.waits == [wait_s]
+
+
+@pytest.mark.parametrize("said", ["99999999999999", "1e300", "Wed, 21 Oct 2099 07:28:00 GMT"])
+def test_limit_without_a_near_end_is_told(said: str) -> None:
+    talk = Talk(httpx.Response(429, headers={"Retry-After": said}))
+    with pytest.raises(Transient, match="for 31622400 s"):
+        talk.get()
+    later = Talk(httpx.Response(503, headers={"Retry-After": said}), OK)
+    assert later.get().status == 200
+    assert later.waits == [120.0]
+
+
+def test_answer_that_is_nested_without_end_is_no_answer() -> None:
+    talk = Talk(httpx.Response(200, text="[" * 200_000), OK)
+    assert talk.get().body == {"fine": True}
+    with pytest.raises(UserFault, match="not found"):
+        Talk(httpx.Response(404, text="[" * 200_000)).get()
+
+
+@pytest.mark.parametrize("kind", [httpx.LocalProtocolError, httpx.RemoteProtocolError])
+def test_no_fault_quotes_a_header(kind: type[httpx.ProtocolError]) -> None:
+    def quoted(request: httpx.Request) -> httpx.Response:
+        raise kind("Illegal header value b'Bearer secret'", request=request)
+
+    with pytest.raises(Transient) as caught:
+        Talk(*[quoted] * 4).get()
+    assert "Bearer" not in "".join(traceback.format_exception(caught.value))
+    assert kind.__name__ in caught.value.message
+
+
+def test_text_that_no_request_can_carry_is_the_users_fault() -> None:
+    talk = Talk(OK)
+    with pytest.raises(UserFault, match="is no text"):
+        anyio.run(partial(talk.http.once, "POST", "things", {"a": "\udfff"}))
+    assert talk.asked == []
+
+
+@pytest.mark.parametrize("headers", [{"link": '<https://forge.test/api?page=1>; rel="next"'}, {"x-next-page": "1"}])
+def test_list_whose_next_page_is_one_that_was_read_is_the_servers_fault(headers: dict[str, str]) -> None:
+    talk = Talk(*[httpx.Response(200, json=[{"id": 1}], headers=headers)] * 9)
+    with pytest.raises(HostFault, match="projects/1/things has no end"):
+        anyio.run(talk.http.all, "things")
+    assert len(talk.asked) == 2
+
+
+def test_list_that_always_has_another_page_is_the_servers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_rules, "MOST_PAGES", 20)
+    more = {"link": '<https://forge.test/api?page=2>; rel="next"'}
+    talk = Talk(*[httpx.Response(200, json=[{"id": number}], headers=more) for number in range(30)])
+    with pytest.raises(HostFault, match="has no end"):
+        anyio.run(talk.http.all, "things")
+    assert len(talk.asked) == 20
+
+
+def test_count_of_thousands_of_digits_is_none() -> None:
+    page = httpx.Response(200, json=[{"id": 1}], headers={"x-total-count": "9" * 5000})
+    assert anyio.run(Talk(page, page).http.all, "things") == [{"id": 1}]
+
+
 def test_redirect_is_followed_by_nobody_and_named() -> None:
     for status in (301, 307):
         talk = Talk(httpx.Response(status, headers={"Location": "https://evil.test/take?token=1"}))
@@ -111,6 +187,13 @@ def test_refusal_is_sorted_by_who_must_act(status: int, fault: type[Exception], 
         talk.post()
     assert hint in caught.value.hint  # type: ignore[attr-defined] # every fault has one
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://999.1.1.1", "http://☃.example", "ftp://git.test"])
+def test_address_that_only_the_client_knows_to_be_wrong_is_the_users_fault(address: str) -> None:
+    http = Http(Server(name="Forge", api=address, project="1", page_size="limit"))
+    with pytest.raises(UserFault, match="no address of a server"):
+        anyio.run(http.get, "thing")
 
 
 def test_untrusted_certificate_is_the_hosts_fault() -> None:
@@ -161,7 +244,16 @@ def test_remote_names_the_project(address: str, base_url: str | None, web: str, 
 
 
 @pytest.mark.parametrize(
-    "address", ["", "/srv/git/project.git", "https://git.test/alone", "file:///srv/p/q", "a b:c/d e"]
+    "address",
+    [
+        "",
+        "/srv/git/project.git",
+        "https://git.test/alone",
+        "file:///srv/p/q",
+        "a b:c/d e",
+        "http://[::1/o/r",
+        "http://h:99999/o/r",
+    ],
 )
 def test_remote_elsewhere_names_none(address: str) -> None:
     assert project_of(address) is None
@@ -180,3 +272,16 @@ def test_wrong_name_and_base_url_are_the_users_fault() -> None:
     for path, base_url in (("alone", "https://git.test"), ("a/../b", "https://git.test"), ("a/b", "git.test")):
         with pytest.raises(UserFault):
             project_named(path, base_url=base_url)
+
+
+def test_base_url_with_a_password_is_refused_and_shown_without() -> None:
+    with pytest.raises(UserFault, match=r"https://\*\*\*@git\.test") as caught:
+        project_named("a/b", base_url="https://user:word@git.test")
+    assert "word" not in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["one\ntwo", "one two", "glpat-\x1bone"])
+def test_token_that_no_header_can_carry_is_the_users_fault_and_not_shown(text: str) -> None:
+    with pytest.raises(UserFault, match="FORGE_TOKEN") as caught:
+        token_in({"FORGE_TOKEN": text}, ("FORGE_TOKEN",))
+    assert "one" not in caught.value.message.replace("alone", "")

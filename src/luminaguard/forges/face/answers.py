@@ -88,13 +88,18 @@ def response_of(request: Request, answer: Answer) -> Response:
     headers = {**limits(), "X-GitHub-Media-Type": "github.v3; format=json", **answer.headers}
     if answer.body is None:
         return Response(status_code=answer.status, headers=headers)
-    body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body, ensure_ascii=False).encode()
+    body = answer.body if isinstance(answer.body, bytes) else _written(answer.body)
     if request.method in ("GET", "HEAD"):
         headers |= {"ETag": f'W/"{hashlib.sha256(body).hexdigest()}"', "Cache-Control": "private, max-age=0"}
         asked = [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]
         if headers["ETag"] in asked:
             return Response(status_code=304, headers=headers)
     return Response(body, answer.status, headers=headers, media_type=answer.media)
+
+
+def _written(body: Json) -> bytes:
+    # An error of GraphQL's quotes what the caller sent, and that need not be text.
+    return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

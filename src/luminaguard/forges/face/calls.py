@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
+from urllib.parse import quote
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from anyio.lowlevel import RunVar
 from starlette.requests import Request
 from starlette.responses import Response
@@ -32,6 +34,9 @@ from luminaguard.model.ids import Json
 MOST_BYTES = 1024 * 1024
 """The largest body of a request that is read, besides a push's."""
 
+BODY_S = 60.0
+"""Seconds that it may take to come."""
+
 DEEPEST = 30
 AT_ONCE = 16
 _LIMITER: RunVar[CapacityLimiter] = RunVar("luminaguard_face_limiter")
@@ -49,6 +54,11 @@ class Call:
     params: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        """The address that was asked for, without its query."""
+        return f"{self.urls.api}{quote(self.path)}"
 
     def view(self) -> View:
         """Look at the site as it is now."""
@@ -80,7 +90,7 @@ class Call:
     def integer(self, key: str, resource: str) -> int:
         """Take a whole number out of the body."""
         value = self.body.get(key)
-        if not isinstance(value, int) or isinstance(value, bool):
+        if not is_number(value):
             raise invalid(resource, key, code="missing_field" if value is None else "invalid")
         return value
 
@@ -98,11 +108,16 @@ class Call:
     def paged(self, items: Sequence[object], shape: Callable[..., Json]) -> Answer:
         """Answer with the page of a list that is asked for."""
         page = page_of(self.query)
-        headers = link_header(f"{self.urls.api}{self.path}", self.query, page, len(items))
+        headers = link_header(self.address, self.query, page, len(items))
         return Answer(body=[shape(item) for item in page.of(items)], headers=headers)
 
 
 Endpoint = Callable[[Call], Answer]
+
+
+def is_number(value: Json) -> TypeGuard[int]:
+    """Tell whether it is a whole number as GitHub has them: of 31 bits."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
 
 
 def forbidden() -> RefusalError:
@@ -191,20 +206,33 @@ def urls_of(request: Request, site: Site) -> Urls:
 
 async def body_of(request: Request) -> Mapping[str, Json]:
     """Read a body as a JSON object; none at all is an empty one."""
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MOST_BYTES:
-            raise RefusalError(413, "Payload too large", connection="close")
+    try:
+        with fail_after(BODY_S):
+            raw = await _raw(request)
+    except TimeoutError:
+        raise RefusalError(408, "The body did not come", connection="close") from None
     if not raw:
         return {}
     try:
-        body = json.loads(raw)
+        body = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise RefusalError(400, "Problems parsing JSON") from None
     if not isinstance(body, dict) or not _is_shallow(body):
         raise RefusalError(400, "Body should be a JSON object")
     return body
+
+
+async def _raw(request: Request) -> bytearray:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MOST_BYTES:
+            raise RefusalError(413, "Payload too large", connection="close")
+    return raw
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
 
 
 def _is_shallow(value: Json, depth: int = 0) -> bool:

@@ -112,7 +112,7 @@ def runs(call: Call) -> Answer:
     found = call.site.verdicts.runs(_commit(call, "ref"), every=call.query.get("filter") == "all")
     wanted = [it for it in found if call.query.get("check_name") in (None, it.name)]
     page = page_of(call.query)
-    links = link_header(f"{call.urls.api}{call.path}", call.query, page, len(wanted))
+    links = link_header(call.address, call.query, page, len(wanted))
     shapes: list[Json] = [check_run(view, it) for it in page.of(wanted)]
     return Answer(body={"total_count": len(wanted), "check_runs": shapes}, headers=links)
 

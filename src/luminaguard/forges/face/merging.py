@@ -12,6 +12,7 @@ from anyio import from_thread
 from luminaguard.forges.face.answers import RefusalError
 from luminaguard.forges.face.site import Site
 from luminaguard.forges.records import PullRecord
+from luminaguard.forges.store import checked_text
 from luminaguard.host.trunk import Trunk
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import Oid
@@ -109,7 +110,7 @@ def _message(site: Site, it: PullRecord, form: MergeForm) -> str:
     else:
         title, body = f"Merge pull request #{it.number} from {site.owner}/{it.branch}", it.title
     parts = (form.title or title, form.message if form.message is not None else body)
-    return "\n\n".join(part for part in parts if part).rstrip() + "\n"
+    return checked_text("message", "\n\n".join(part for part in parts if part).rstrip() + "\n")
 
 
 def _to_close(site: Site, it: PullRecord) -> Iterator[str]:

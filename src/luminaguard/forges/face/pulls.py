@@ -3,7 +3,7 @@
 from typing import Literal, cast
 
 from luminaguard.forges.face.answers import Answer, RefusalError, invalid, not_found
-from luminaguard.forges.face.calls import Call, pull_in
+from luminaguard.forges.face.calls import Call, is_number, pull_in
 from luminaguard.forges.face.diffs import caught_up, commits_of, diff_of, file_shapes, start_of, work_of
 from luminaguard.forges.face.merging import MergeForm, closed_by, merge
 from luminaguard.forges.face.pull_shapes import commit, line_comment, pull, review, whole_pull
@@ -231,9 +231,13 @@ def _remark(said: dict[str, Json]) -> Remark:
     line = said.get("position") if line is None else line
     if not isinstance(path, str) or not path or not isinstance(body, str) or not body:
         raise invalid("PullRequestReviewComment", "path" if not isinstance(path, str) else "body")
-    if (line is not None and (not isinstance(line, int) or line < 1)) or side not in (None, "LEFT", "RIGHT"):
+    if side not in (None, "LEFT", "RIGHT"):
+        raise invalid("PullRequestReviewComment", "side")
+    if line is None:
+        return Remark(path=path, text=body, side=str(side or "RIGHT"))
+    if not is_number(line) or line < 1:
         raise invalid("PullRequestReviewComment", "line")
-    return Remark(path=path, text=body, line=line if isinstance(line, int) else None, side=str(side or "RIGHT"))
+    return Remark(path=path, text=body, line=line, side=str(side or "RIGHT"))
 
 
 def _review(call: Call, view: View) -> Review:

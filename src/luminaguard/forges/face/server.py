@@ -1,6 +1,8 @@
 """The server: sockets that only we open, and how `gh` is pointed at them."""
 
+import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import socket
@@ -13,7 +15,9 @@ from pathlib import Path
 import anyio
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from luminaguard.forges.face.front import Front
 from luminaguard.forges.face.site import Site
 from luminaguard.forges.face.tokens import Tokens
 from luminaguard.model.faults import HostFault, UserFault
@@ -22,9 +26,12 @@ HOST = "luminaguard.localhost"
 """The name under which `gh` knows us; it is never looked up, because `gh` goes through the socket."""
 
 LONGEST_SOCKET = 100
-AT_ONCE = 128
-END_S, END_BESIDE_S = 5, 1
-"""Seconds that requests under way get at the end."""
+CONNECTIONS = 512
+SILENT_S = 20.0
+"""Seconds that a caller may be connected and ask nothing."""
+
+END_S, END_BESIDE_S, CUT_S = 5, 1, 2.0
+"""Seconds that requests under way get at the end; and once they are cut off, to end their programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,21 +87,25 @@ def tcp_socket(address: Address) -> socket.socket:
     """
     try:
         family, kind, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind)
+        return _bound(socket.socket(family, kind), place)
+    except (OSError, UnicodeError, OverflowError) as exc:  # a name may be one that no name can be
+        what = f"cannot listen on {address.host}:{address.port}: {getattr(exc, 'strerror', None) or exc}"
+        raise UserFault(what, hint="name another with --listen HOST:PORT") from exc
+
+
+def _bound(listener: socket.socket, place: tuple[str | int | bytes, ...]) -> socket.socket:
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
-    except OSError as exc:
-        what = f"cannot listen on {address.host}:{address.port}: {exc.strerror}"
-        raise UserFault(what, hint="name another with --listen HOST:PORT") from exc
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 
 async def serve(app: ASGIApp, sockets: Sequence[socket.socket], *, started: Callable[[], None]) -> None:
     """Serve until a signal comes; `started` is called when connections are taken."""
-    with contextlib.ExitStack() as stack:
-        for listener in sockets:
-            stack.enter_context(_opened(listener))
-        await _Server(_config(app, end_s=END_S), started).serve(sockets=list(sockets))
+    await _Server(_config(app, end_s=END_S), started).serve(sockets=list(sockets))
 
 
 @asynccontextmanager
@@ -108,7 +119,7 @@ async def served_beside(app: ASGIApp, listener: socket.socket) -> AsyncIterator[
         with anyio.CancelScope(shield=True):
             await server.serve(sockets=[listener])
 
-    with _opened(listener):
+    with opened(listener):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(run)
@@ -133,6 +144,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        # A second Ctrl-C leaves what is under way as it is; and what was cut off has programs of its own to end.
+        tasks = tuple(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CUT_S)
+
 
 class _QuietServer(_Server):
     """Leaves the signals of the process alone."""
@@ -141,27 +161,50 @@ class _QuietServer(_Server):
         return contextlib.nullcontext()
 
 
+class _Connection(H11Protocol):
+    """One of so many: where there are too many, those that ask nothing make room."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if len(self.connections) >= CONNECTIONS and not self._made_room():
+            self.transport = transport
+            transport.abort()
+            return
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(SILENT_S, self.timeout_keep_alive_handler)
+
+    def _made_room(self) -> bool:
+        idle = [one for one in self.connections if isinstance(one, H11Protocol) and _is_idle(one)]
+        for one in idle:
+            one.transport.close()
+        return bool(idle)
+
+
+def _is_idle(one: H11Protocol) -> bool:
+    return getattr(one.cycle, "response_complete", True)  # before the first request there is no cycle
+
+
 def _config(app: ASGIApp, *, end_s: int) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
-        http="h11",
+        Front(app),
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,
+        # It complains of callers that talk nonsense, and of what it cuts off itself; a bug of ours is told by `Front`.
+        log_level=logging.CRITICAL,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=end_s,
     )
 
 
 @contextmanager
-def _opened(listener: socket.socket) -> Iterator[None]:
+def opened(listener: socket.socket) -> Iterator[socket.socket]:
     """Close it in the end, whoever closed it before; a Unix socket's file goes with it."""
     name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
     try:
-        yield
+        yield listener
     finally:
         listener.close()
         if name:

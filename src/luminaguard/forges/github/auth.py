@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from luminaguard.forges.github.repository import DOTCOM
+from luminaguard.forges.token_text import checked_token
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import Fault, UserFault
 
@@ -31,25 +32,31 @@ class AppKey:
 Credentials = Token | AppKey
 
 
-def find_token(host: str, *, env: Mapping[str, str], gh: Sequence[str] = ("gh",)) -> Token | None:
+def find_token(
+    host: str, *, env: Mapping[str, str], gh: Sequence[str] = ("gh",), is_named: bool = False
+) -> Token | None:
     """Look for a token for `host`: in the environment, then with `gh auth token`; None where there is none.
 
     For Enterprise the names are others, as with `gh`, so that a token for github.com goes to no other server:
-    GITHUB_TOKEN and GH_TOKEN count there only beside a GH_HOST or GITHUB_SERVER_URL that names it.
+    GITHUB_TOKEN and GH_TOKEN count there only beside a GH_HOST or GITHUB_SERVER_URL that names it, or where it
+    `is_named` by the settings.
+
+    Raises:
+        UserFault: what was found is no token.
     """
-    for name in _names(host, env):
+    for name in _names(host, env, is_named=is_named):
         if env.get(name, "").strip():
-            return Token(text=env[name].strip(), source=name)
+            return Token(text=checked_token(env[name].strip(), source=name), source=name)
     return _token_of_gh(host, env, gh)
 
 
-def _names(host: str, env: Mapping[str, str]) -> tuple[str, ...]:
+def _names(host: str, env: Mapping[str, str], *, is_named: bool) -> tuple[str, ...]:
     everywhere = ("GITHUB_TOKEN", "GH_TOKEN")
     if host == DOTCOM or host.endswith(".ghe.com"):
         return everywhere
     server = env.get("GITHUB_SERVER_URL", "").rstrip("/").partition("://")[2]
-    is_named = host in (env.get("GH_HOST", ""), server)
-    return ("GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", *(everywhere if is_named else ()))
+    is_meant = is_named or host in (env.get("GH_HOST", ""), server)
+    return ("GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", *(everywhere if is_meant else ()))
 
 
 def _token_of_gh(host: str, env: Mapping[str, str], gh: Sequence[str]) -> Token | None:
@@ -58,15 +65,20 @@ def _token_of_gh(host: str, env: Mapping[str, str], gh: Sequence[str]) -> Token 
         ran = run_blocking((*gh, "auth", "token", "--hostname", host), env=quiet, timeout_s=GH_WITHIN_S)
     except Fault:  # not installed, or it hangs: then there is none from there
         return None
-    text = ran.out.decode(errors="replace").strip()
-    return Token(text=text, source="gh auth token") if ran.exit_code == 0 and text else None
+    text, source = ran.out.decode(errors="replace").strip(), "gh auth token"
+    return Token(text=checked_token(text, source=source), source=source) if ran.exit_code == 0 and text else None
 
 
 def find_credentials(
-    host: str, *, app: AppKey | None = None, env: Mapping[str, str] | None = None, gh: Sequence[str] = ("gh",)
+    host: str,
+    *,
+    app: AppKey | None = None,
+    env: Mapping[str, str] | None = None,
+    gh: Sequence[str] = ("gh",),
+    is_named: bool = False,
 ) -> Credentials | None:
-    """Take the App where one is set, else look for a token."""
-    return app or find_token(host, env=os.environ if env is None else env, gh=gh)
+    """Take the App where one is set, else look for a token, as `find_token`."""
+    return app or find_token(host, env=os.environ if env is None else env, gh=gh, is_named=is_named)
 
 
 def missing_credentials(credentials: Credentials | None, *, host: str) -> str | None:

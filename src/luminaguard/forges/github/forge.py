@@ -94,7 +94,7 @@ class GitHub:
         """Say what is absent and what to do, or None; asks no server."""
         if self._repository is None:
             return NOT_A_REPOSITORY
-        return missing_credentials(self._credentials, host=self._repository.host)
+        return missing_credentials(self._credentials, host=self._repository.server)
 
     async def who(self) -> str:
         """Name our account; "" where that is not told."""

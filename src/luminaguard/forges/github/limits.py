@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 
 from luminaguard.forges.answers import list_at, text_at
 from luminaguard.forges.github.line import Answer, Call
+from luminaguard.forges.retry_after import bounded, number_in, seconds_in
 from luminaguard.model.faults import Unreachable
 
 LONGEST_S = 120.0
 """What one call waits for limits, in all; beyond that the user is told when they end."""
 
+DAY_S = 86_400.0
 SECONDARY_S = 60.0
 SLACK_S = 1.0
 """Clocks differ: a second after the reset."""
@@ -25,18 +27,19 @@ def asked_to_wait(answer: Answer, *, now: float) -> float | None:
         return _until_reset(answer.headers, now) or SECONDARY_S
     if answer.status not in (403, 429):
         return None
-    after = _number(answer.headers.get("retry-after"))
+    after = seconds_in(answer.headers.get("retry-after"), now=now)
     if after is not None:
-        return max(after, 0.0)
+        return after
     if answer.headers.get("x-ratelimit-remaining") == "0":
         return _until_reset(answer.headers, now) or SECONDARY_S
-    is_secondary = "rate-limit" in text_at(answer.body, "documentation_url") or answer.status == 429
-    return SECONDARY_S if is_secondary else None
+    is_said = "retry-after" in answer.headers or "rate-limit" in text_at(answer.body, "documentation_url")
+    return SECONDARY_S if is_said or answer.status == 429 else None
 
 
 def too_long(call: Call, wait_s: float, *, now: float) -> Unreachable:
     """Say when the limit ends."""
-    ends = datetime.fromtimestamp(now + wait_s, UTC).strftime("%H:%M:%S UTC")
+    day = "" if wait_s < DAY_S else "%Y-%m-%d "
+    ends = datetime.fromtimestamp(now + wait_s, UTC).strftime(f"{day}%H:%M:%S UTC")
     return Unreachable(
         f"GitHub's rate limit stops {call.what} until {ends} ({wait_s:.0f} s)",
         hint="try again then; a GitHub App has a limit of its own",
@@ -48,12 +51,5 @@ def _is_limited_query(answer: Answer) -> bool:
 
 
 def _until_reset(headers: Mapping[str, str], now: float) -> float | None:
-    reset = _number(headers.get("x-ratelimit-reset"))
-    return None if reset is None else max(reset - now, 0.0) + SLACK_S
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
+    reset = number_in(headers.get("x-ratelimit-reset"))
+    return None if reset is None else bounded(reset - now) + SLACK_S

@@ -19,6 +19,7 @@ from luminaguard.forges.answers import number_at, seconds_at, text_at
 from luminaguard.forges.github.auth import AppKey, Credentials, private_key
 from luminaguard.forges.github.repository import Repository
 from luminaguard.forges.once import Lost, Unsent
+from luminaguard.forges.token_text import is_token
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Json
 
@@ -104,7 +105,7 @@ class Line:
     def _made(self, strategy: Any) -> Any:
         return importlib.import_module("githubkit").GitHub(
             strategy,
-            base_url=self.repository.api,
+            base_url=self._address(),
             user_agent=AGENT,
             follow_redirects=False,  # httpx makes a GET of a POST that is redirected by 301
             timeout=ANSWER_WITHIN_S,
@@ -115,6 +116,15 @@ class Line:
             cache_strategy=importlib.import_module("githubkit.cache").MemCacheStrategy(),
             auto_retry=False,
         )
+
+    def _address(self) -> Any:
+        httpx = importlib.import_module("httpx")
+        try:
+            return httpx.URL(self.repository.api)
+        except httpx.InvalidURL as exc:
+            raise UserFault(
+                f"{self.repository.api} is no address of a server: {exc}", hint="check the base URL"
+            ) from exc
 
     async def _strategy(self) -> Any:
         auth = importlib.import_module("githubkit.auth")
@@ -147,7 +157,9 @@ class Line:
         # Not githubkit's way: it wants the whole answer as github.com describes it today, of which we need two fields.
         asked = Call(method="POST", url=f"app/installations/{self._installation}/access_tokens", body={})
         made = (await self._needed(self._as_app, asked, ok=201)).body
-        self._token, self._good_until = text_at(made, "token"), seconds_at(made, "expires_at") - SPARE_S
+        if not is_token(token := text_at(made, "token")):
+            raise HostFault(f"GitHub's answer to {asked.what} has no token in it", hint="check the base URL")
+        self._token, self._good_until = token, seconds_at(made, "expires_at") - SPARE_S
 
     async def _needed(self, as_app: Any, call: Call, *, ok: int) -> Answer:
         """Send what comes before a call, which was not sent then and may be: `Unsent`, where GitHub is not able now."""
@@ -166,7 +178,11 @@ class Line:
     async def _signed(self, as_app: Any, call: Call) -> Answer:
         """Send what the App's key signs."""
         assert isinstance(self.credentials, AppKey)
-        answer = await _sent(as_app, call)
+        try:
+            answer = await _sent(as_app, call)
+        except (importlib.import_module("jwt").PyJWTError, ValueError, TypeError) as exc:
+            hint = "check the App's id and key file"
+            raise UserFault(f"the GitHub App's key cannot be used: {exc}", hint=hint) from exc
         app, got = f"GitHub App {self.credentials.app_id}", _got(answer)
         if answer.status == 401:
             hint = "check the App's id and key, and the clock of this machine"
@@ -187,27 +203,27 @@ def _shown(call: Call, token: str) -> Call:
 
 
 async def _sent(client: Any, call: Call) -> Answer:
-    exceptions = importlib.import_module("githubkit.exception")
+    """Send by githubkit's client; its `arequest` judges limits itself, and fails on a Retry-After like "1.5"."""
+    httpx = importlib.import_module("httpx")
     headers = {"X-GitHub-Api-Version": VERSION, **call.headers}
     try:
-        got = await client.arequest(
-            call.method, call.url, params=dict(call.params) or None, json=call.body, headers=headers
-        )
-        response = got.raw_response
-    except exceptions.RequestFailed as exc:
-        response = exc.response.raw_response
-    except exceptions.RequestError as exc:
-        raise _broken(call, exc.__cause__ or exc) from exc
-    except exceptions.AuthCredentialError as exc:
-        raise UserFault(f"the GitHub App's key cannot be used: {exc}", hint="check the App's id and key") from exc
+        async with client.get_async_client() as http:
+            response = await http.request(
+                call.method, call.url, params=dict(call.params) or None, json=call.body, headers=headers
+            )
+    except UnicodeError:
+        hint = "look for broken characters in the issue, in what was said of it, and in our settings"
+        raise UserFault(f"{call.what}: what was to be sent is no text", hint=hint) from None
+    except httpx.ProtocolError as exc:
+        # It quotes the header that it does not like, which may be the one with our token.
+        raise Lost(f"GitHub gave no answer to {call.what} ({type(exc).__name__})", hint="try again") from None
+    except (httpx.HTTPError, httpx.InvalidURL, ExceptionGroup) as exc:
+        raise _broken(call, exc) from exc
     return _answer(call, response)
 
 
-def _broken(call: Call, cause: BaseException) -> Lost | Unsent | HostFault | UserFault:
+def _broken(call: Call, cause: Exception) -> Lost | Unsent | HostFault:
     httpx = importlib.import_module("httpx")
-    if isinstance(cause, ValueError | TypeError) and not isinstance(cause, httpx.HTTPError):
-        # PyJWT's word for a key that is none.
-        return UserFault(f"the GitHub App's key cannot be used: {cause}", hint="check the App's key file")
     if isinstance(cause.__cause__ or cause.__context__, ssl.SSLCertVerificationError):
         return HostFault(
             f"the certificate of {call.url} is not trusted: {cause}", hint="set SSL_CERT_FILE to your authority's"
@@ -225,7 +241,7 @@ def _answer(call: Call, response: Any) -> Answer:
         raise HostFault(f"the answer to {call.what} has {len(raw)} bytes")
     try:
         body = json.loads(raw) if raw else None
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         if response.status_code < 400:
             raise Lost(f"GitHub's answer to {call.what} broke off after {len(raw)} bytes", hint="try again") from exc
         body = None  # proxies answer errors in HTML

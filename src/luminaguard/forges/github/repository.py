@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from luminaguard.forges.server_address import why_no_server
 from luminaguard.host.git import QUIET, clean_env
 from luminaguard.host.process import run_blocking
 from luminaguard.model.faults import UserFault
@@ -35,6 +37,12 @@ class Repository:
         return f"{self.owner}/{self.name}"
 
     @property
+    def server(self) -> str:
+        """The host that we speak to, as `gh` calls it: that of `base_url` where one is set."""
+        host = self.host if self.base_url is None else urlsplit(self.base_url).netloc.lower()
+        return _host_of(host.removeprefix("api.") if host.endswith(".ghe.com") else host)
+
+    @property
     def api(self) -> str:
         """Where REST calls go, with a slash at the end."""
         if self.base_url is not None:
@@ -52,15 +60,13 @@ class Repository:
 def repository_of(address: str, *, base_url: str | None = None) -> Repository | None:
     """Read a remote's address in any of git's forms; None where it names no owner and repository."""
     found = next((match for form in _FORMS if (match := form.fullmatch(address.strip()))), None)
-    if found is None or not found["name"]:
+    if found is None or not found["name"] or why_no_server(f"https://{found['host']}") is not None:
         return None
-    host = found["host"].lower()
-    return Repository(
-        owner=found["owner"],
-        name=found["name"],
-        host=DOTCOM if host in _ALSO_DOTCOM else host,
-        base_url=base_url,
-    )
+    return Repository(owner=found["owner"], name=found["name"], host=_host_of(found["host"].lower()), base_url=base_url)
+
+
+def _host_of(host: str) -> str:
+    return DOTCOM if host in _ALSO_DOTCOM else host
 
 
 def repository_named(name: str, *, host: str = DOTCOM, base_url: str | None = None) -> Repository:
@@ -70,7 +76,7 @@ def repository_named(name: str, *, host: str = DOTCOM, base_url: str | None = No
         UserFault: it is neither.
     """
     found = re.fullmatch(rf"(?:(?P<host>[^/\s]+)/)?(?P<owner>{_NAME})/(?P<name>{_NAME})", name.strip())
-    if found is None:
+    if found is None or why_no_server(f"https://{found['host'] or host}") is not None:
         raise UserFault(f"{name!r} names no repository of GitHub", hint='write it as "owner/name"')
     return Repository(owner=found["owner"], name=found["name"], host=found["host"] or host, base_url=base_url)
 

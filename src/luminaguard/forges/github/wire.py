@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -23,6 +23,8 @@ from luminaguard.forges.github.limits import LONGEST_S, asked_to_wait, too_long
 from luminaguard.forges.github.line import Answer, Call, Line
 from luminaguard.forges.github.refusals import refusal, told
 from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once
+from luminaguard.forges.paging import MOST_PAGES, endless
+from luminaguard.forges.server_address import followed
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Json
 
@@ -81,12 +83,16 @@ class Wire:
     ) -> AsyncIterator[Json]:
         """Read a list page by page; `key` names the list where it lies in an object."""
         answer = await self.get(path, {"per_page": PAGE, **(params or {})}, ok=ok)
+        turned: set[str] = set()
         while True:
             for item in list_at(answer.body, key) if key else list_at({"": answer.body}, ""):
                 yield item
             following = self._next(answer)
             if following is None:
                 return
+            if following in turned or len(turned) >= MOST_PAGES:
+                raise endless(f"GET {self._url(path)}", after=f"page {len(turned) + 1}")
+            turned.add(following)
             answer = await self._read(Call(method="GET", url=following))
 
     async def all(
@@ -163,8 +169,7 @@ class Wire:
             place = answer.headers.get("location", "")
             if answer.status not in _MOVED or not place:
                 break
-            target = urljoin(self._url("/"), place)
-            self._must_be_ours(target, call)
+            target = self._ours(place, call)
             call = replace(call, url=target, params={} if urlsplit(target).query else call.params)
             answer = await self._patient(call, may_repeat=True)
         return answer
@@ -230,15 +235,18 @@ class Wire:
         for link in answer.headers.get("link", "").split(","):
             target, _, said = link.partition(";")
             if 'rel="next"' in said:
-                url = urljoin(self._url("/"), target.strip().strip("<>"))
-                self._must_be_ours(url, Call(method="GET", url=url))
-                return url
+                place = target.strip().strip("<>")
+                return self._ours(place, Call(method="GET", url=place))
         return None
 
-    def _must_be_ours(self, url: str, call: Call) -> None:
-        """Send the token to no other server, whatever an answer says."""
+    def _ours(self, place: str, call: Call) -> str:
+        """Give the address of a place on our server; the token is sent to no other, whatever an answer says."""
+        url = followed(self.repository.api, place)
+        if url is None:
+            raise HostFault(f"{call.what} points to {place!r}, which is no address", hint="check the base URL")
         here, there = urlsplit(self.repository.api), urlsplit(url)
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             raise UserFault(
                 f"{call.what} points to another server, {there.scheme}://{there.netloc}", hint="check the base URL"
             )
+        return url

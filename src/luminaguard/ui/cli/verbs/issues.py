@@ -7,7 +7,7 @@ import anyio
 
 from luminaguard.app.planning import connected, make_plan
 from luminaguard.app.project import Project, open_project
-from luminaguard.app.tracking import Changes, add, close, edit, read, reopen
+from luminaguard.app.tracking import Changes, add, close, edit, none_open, read, reopen
 from luminaguard.app.transfer import export_to, import_from
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Json
@@ -94,7 +94,7 @@ async def _list(project: Project, printer: Printer) -> int:
     for item in plan.issues:
         printer.line(_line(item))
     if not plan.issues:
-        printer.line("no open issues; add one with: luminaguard issues add TITLE")
+        printer.line(none_open(project))
     for notice in plan.notices:
         printer.note(f"note: {notice.text}")
     return Exit.DONE

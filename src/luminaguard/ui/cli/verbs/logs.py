@@ -37,31 +37,33 @@ def run(options: argparse.Namespace) -> int:
             listed = [{"what": log.what, "text": log.text()} for log in logs]
             printer.document({"schema": "luminaguard/logs@1", "issue": issue, "logs": [dict(it) for it in listed]})
             return Exit.DONE
+        read = {path: path.stat().st_size for path in last.live_logs(issue)}
         for log in logs:
             if log.is_prompt and not options.prompt:
                 continue
             printer.line(Styled(f"== {log.what}", Style.BOLD))
-            printer.line(log.text().rstrip("\n"))
+            if log.path is None:
+                printer.line(log.kept.rstrip("\n"))
+            else:
+                read[log.path] = _print_new(log.path, 0, printer)
         if options.follow:
-            _follow(last, issue, printer)
+            _follow(last, issue, read, printer)
     return Exit.DONE
 
 
-def _follow(last: LastRun, issue: IssueId, printer: Printer) -> None:
-    path, at = last.live_log(issue), 0
-    if path is not None:
-        at = path.stat().st_size
-    while last.is_at_work():
-        now = last.live_log(issue)
-        if now != path:
-            path, at = now, 0
-        at = _print_new(path, at, printer)
+def _follow(last: LastRun, issue: IssueId, read: dict[Path, int], printer: Printer) -> None:
+    """Print what comes to the agents' logs, of which `read` bytes are known, until the session ends."""
+    while True:
+        # Asked before the look: what was written up to the end is printed too.
+        is_at_work = last.is_at_work()
+        for path in last.live_logs(issue):
+            read[path] = _print_new(path, read.get(path, 0), printer)
+        if not is_at_work:
+            return
         time.sleep(LOOK_EVERY_S)
 
 
-def _print_new(path: Path | None, at: int, printer: Printer) -> int:
-    if path is None or not path.exists():
-        return at
+def _print_new(path: Path, at: int, printer: Printer) -> int:
     with path.open("rb") as file:
         file.seek(at)
         text = file.read()

@@ -6,6 +6,7 @@ import anyio
 
 from luminaguard.app.planning import connected, make_plan
 from luminaguard.app.project import checks_of, open_project
+from luminaguard.app.tracking import none_open
 from luminaguard.reports.json_report import plan_json
 from luminaguard.reports.plan_script import plan_script
 from luminaguard.reports.plan_text import plan_markdown, plan_mermaid, plan_table
@@ -56,4 +57,6 @@ async def show_plan(options: argparse.Namespace) -> int:
         printer.line(plan_script(plan, target=project.target, checks=checks))
     else:
         printer.line(plan_table(plan, width=width()))
+        if not plan.issues:
+            printer.line(none_open(project))
     return Exit.DONE

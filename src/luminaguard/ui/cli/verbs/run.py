@@ -1,18 +1,17 @@
 """`luminaguard run`: plan, work, land, until everything is landed or held."""
 
 import argparse
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
 
 from luminaguard.app.project import Project, open_project
-from luminaguard.app.working import Wanted, work
+from luminaguard.app.working import Wanted, facts_of_last_run, work
 from luminaguard.reports.json_report import report_json
 from luminaguard.reports.status_text import problems_text, totals_text
-from luminaguard.reports.view import RunView, run_view
+from luminaguard.reports.view import RunView, Verified, run_view
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.flags import add_settings_flags, typed_flags
@@ -42,8 +41,6 @@ def run(options: argparse.Namespace) -> int:
     """Work, and tell of it as it happens."""
     if options.dry:
         return anyio.run(show_plan, options)
-    # Whoever asks us to end means what Ctrl-C means: let go of everything, and let the agents go on.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     project = open_project(options.repo, backlog=options.backlog, flags=typed_flags(options))
     issues, printer = tuple(options.issues), printer_for(options)
     return anyio.run(partial(run_with_face, project, issues, printer, watch=options.watch))
@@ -60,7 +57,7 @@ class Seen:
 async def run_with_face(project: Project, issues: tuple[str, ...], printer: Printer, *, watch: bool) -> int:
     """Run a session and show it: live on a terminal, line by line elsewhere; then what came of it."""
     seen = await work_with_face(project, issues, printer, watch=watch)
-    return _nothing_to_do(printer) if seen is None else _close(printer, seen)
+    return await _nothing_to_do(project, printer) if seen is None else _close(printer, seen)
 
 
 async def work_with_face(
@@ -93,12 +90,19 @@ async def work_with_face(
     return Seen(is_done=worked.is_done, view=views[-1])
 
 
-def _nothing_to_do(printer: Printer) -> int:
+async def _nothing_to_do(project: Project, printer: Printer) -> int:
+    """Say so; a program is told of the last run, whose end this is, or of a target on which nothing is missing."""
     if printer.is_json:
-        printer.document(report_json(run_view(())))
+        facts = facts_of_last_run(project)
+        printer.document(report_json(run_view(facts) if facts else await _empty_view(project)))
     else:
         printer.line("nothing to do: there are no open issues")
     return Exit.DONE
+
+
+async def _empty_view(project: Project) -> RunView:
+    verified = Verified(made=True, commits_on_target=True, trees_tested=True, issues_closed=True, details=())
+    return replace(run_view(()), target=project.target, base=await project.trunk.tip(), verified=verified)
 
 
 def _close(printer: Printer, seen: Seen) -> int:

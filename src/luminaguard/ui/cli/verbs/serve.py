@@ -1,6 +1,8 @@
 """`luminaguard serve`: the local forge for `gh` and everything else that speaks GitHub's language."""
 
 import argparse
+import contextlib
+import signal
 from pathlib import Path
 
 import anyio
@@ -33,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C, or SIGTERM, which means the same."""
     if not options.forge:
         raise UserFault("the dashboard is not there yet", hint="luminaguard serve --forge serves the local forge")
     doors = doors_of(socket=options.socket, listen=options.listen, anywhere=options.anywhere)
@@ -47,7 +49,10 @@ def run(options: argparse.Namespace) -> int:
         else:
             printer.line(token)
         return Exit.DONE
-    anyio.run(face().serve_forge, project, doors, lambda served: _tell(printer, served))
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A server ends when somebody stops it, so that is no interruption.
+    with contextlib.suppress(KeyboardInterrupt):
+        anyio.run(face().serve_forge, project, doors, lambda served: _tell(printer, served))
     return Exit.DONE
 
 

@@ -7,7 +7,7 @@ from luminaguard.app.steering import LastRun, last_run
 from luminaguard.model.ids import IssueId
 from luminaguard.reports.json_report import status_json
 from luminaguard.reports.status_text import event_line, issue_detail, status_lines
-from luminaguard.reports.view import run_view
+from luminaguard.reports.view import RunView, run_view
 from luminaguard.ui.cli.arguments import show_examples
 from luminaguard.ui.cli.exits import Exit
 from luminaguard.ui.cli.printing import Printer, printer_for, width
@@ -33,18 +33,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the state of the last run."""
     printer = printer_for(options)
+    issue = IssueId(options.issue.removeprefix("#")) if options.issue else None
     with last_run(options.repo) as last:
+        if issue is not None:
+            issue_detail(_view(last), issue)  # an unknown one is told at once, whatever the form
         if options.follow:
             _follow(last, printer)
-        view = run_view(last.facts(), now=time.time() if last.is_at_work() else None)
+        view = _view(last)
     if options.json:
         printer.document(status_json(view))
-    elif options.issue:
-        printer.line(issue_detail(view, IssueId(options.issue.removeprefix("#"))))
+    elif issue is not None:
+        printer.line(issue_detail(view, issue))
     else:
         for line in status_lines(view, width=width()):
             printer.line(line)
     return Exit.DONE
+
+
+def _view(last: LastRun) -> RunView:
+    return run_view(last.facts(), now=time.time() if last.is_at_work() else None)
 
 
 def _follow(last: LastRun, printer: Printer) -> None:
