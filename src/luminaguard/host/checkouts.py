@@ -70,7 +70,8 @@ async def fits(git: Git, checkout: Checkout, old: Oid, new: Oid) -> bool:
     if await _would_fit(git, checkout, old, new):
         return True
     # A file that was only touched looks changed until the index is refreshed.
-    await git.run("update-index", "-q", "--refresh", env=_env(checkout), ok=(0, 1))
+    # 128: somebody else is at the index just now.
+    await git.run("update-index", "-q", "--refresh", env=_env(checkout), ok=(0, 1, 128))
     return await _would_fit(git, checkout, old, new)
 
 

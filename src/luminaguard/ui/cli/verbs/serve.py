@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import signal
 from pathlib import Path
 
 import anyio
@@ -49,7 +48,6 @@ def run(options: argparse.Namespace) -> int:
         else:
             printer.line(token)
         return Exit.DONE
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     # A server ends when somebody stops it, so that is no interruption.
     with contextlib.suppress(KeyboardInterrupt):
         anyio.run(face().serve_forge, project, doors, lambda served: _tell(printer, served))
