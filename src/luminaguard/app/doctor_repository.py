@@ -74,7 +74,7 @@ def _pending(project: Project) -> Iterator[Check]:
     count = int(ran.out) if ran.exit_code == 0 else 0
     if count:
         said = f"{count} landed beside '{project.target}', because your files were in the way ({AHEAD})"
-        yield note("working tree", "pending", said, "luminaguard problems names them; put them away, then: luminaguard run")
+        yield note("working tree", "pending", said, "luminaguard problems says what to type")
 
 
 def hooks(git: Git, places: Places) -> Iterator[Check]:
