@@ -166,7 +166,7 @@ def test_an_issue_that_was_added_here_is_never_overwritten_by_a_file(repository:
     repository.store.add("Local one", body="precious text")
     before = everything(repository)
     with pytest.raises(UserFault, match=r"issues\.jsonl .* #1 't' \('Local one' there, added here\)") as refused:
-        repository.backlog()
+        repository.forge().check_kept()
     assert everything(repository) == before
     assert [event.what for event in repository.store.events()] == ["added"]
     assert "luminaguard issues import issues.jsonl" in refused.value.hint
@@ -179,14 +179,14 @@ def test_an_issue_that_was_added_here_and_closed_keeps_its_text(repository: Repo
     repository.store.close("1")
     repository.says({"id": "1", "status": status})
     with pytest.raises(UserFault, match="Local one"):
-        repository.backlog()
+        repository.forge().check_kept()
     assert (repository.store.show("1").body, repository.store.show("1").state.value) == ("precious text", "closed")
 
 
 def test_an_issue_that_was_added_here_is_another_one_where_its_text_is_another(repository: Repository) -> None:
     repository.store.add("t", body="precious text")
     with pytest.raises(UserFault, match="#1"):
-        repository.backlog()
+        repository.forge().check_kept()
     assert repository.store.show("1").body == "precious text"
 
 
@@ -214,7 +214,7 @@ def test_an_issue_of_another_file_is_never_overwritten(repository: Repository) -
     before = everything(repository)
     path = other_file(repository, {"id": "2", "title": "Another", "status": "closed"}, {"id": "3", "title": "New"})
     with pytest.raises(UserFault, match=r"other\.jsonl .* #2 'Another' \('t' there, read from issues\.jsonl\)"):
-        repository.backlog(path)
+        repository.forge(path).check_kept()
     assert everything(repository) == before
 
 
@@ -224,7 +224,7 @@ def test_many_issues_under_ids_that_are_taken_are_counted(repository: Repository
     repository.backlog()
     path = other_file(repository, *(issue | {"title": "Another"} for issue in issues))
     with pytest.raises(UserFault, match=r"#1 .*#2 .*#3 .*, and 6 more$"):
-        repository.backlog(path)
+        repository.forge(path).check_kept()
 
 
 def test_a_folder_that_was_moved_brings_its_issues_along_with_their_new_text(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def checks_of(repo: Path, *words: str) -> tuple[int, dict[str, dict[str, str]]]:
     return ran.returncode, {one["name"]: one for one in json.loads(ran.stdout)["checks"] if one["group"] == "backlog"}
 
 
-@pytest.mark.parametrize("verb", [("plan",), ("issues",), ("issues", "show", "1"), ("run",)])
+@pytest.mark.parametrize("verb", [("issues", "show", "1"), ("run",), ("issues", "close", "1")])
 def test_a_file_with_another_issue_of_the_same_id_is_the_users_fault(repo: Path, verb: tuple[str, ...]) -> None:
     (repo / "luminaguard.toml").write_text(AGENT)
     luminaguard(repo, "issues", "add", "Local one", "--body", "precious text")
@@ -57,6 +57,21 @@ def test_a_file_with_another_issue_of_the_same_id_is_the_users_fault(repo: Path,
     refused = luminaguard(repo, "--backlog", "gh.json", *verb)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "#1 'File one' ('Local one' there, added here)" in refused.stderr
+    assert [(it.title, it.body) for it in store_of(repo).issues()] == [("Local one", "precious text")]
+
+
+def test_a_file_with_another_issue_of_the_same_id_can_be_planned_and_nothing_is_touched(repo: Path) -> None:
+    (repo / "luminaguard.toml").write_text(AGENT)
+    luminaguard(repo, "issues", "add", "Local one", "--body", "precious text")
+    export(repo / "gh.json", "File one", "File two")
+    export(repo / "other.json", "Another one")
+    for source, titles in (("gh.json", ["File one", "File two"]), ("other.json", ["Another one"])):
+        planned = luminaguard(repo, "--backlog", source, "plan", "--json")
+        assert [it["title"] for it in json.loads(planned.stdout)["issues"]] == titles
+        assert "not worked on" in luminaguard(repo, "--backlog", source, "issues").stderr
+        code, checks = checks_of(repo, "--backlog", source)
+        assert (code, checks["tracker"]["ok"]) == (2, "no")
+        assert "Local one" in checks["tracker"]["said"]
     assert [(it.title, it.body) for it in store_of(repo).issues()] == [("Local one", "precious text")]
 
 
@@ -77,14 +92,6 @@ def test_the_way_out_of_an_id_that_is_taken_works(repo: Path) -> None:
     export(repo / "gh.json", "File one")
     assert luminaguard(repo, "issues", "import", "gh.json").returncode == 0
     assert [it.title for it in store_of(repo).issues()] == ["Local one", "File one"]
-
-
-def test_the_doctor_tells_of_an_id_that_is_taken(repo: Path) -> None:
-    luminaguard(repo, "issues", "add", "Local one")
-    export(repo / "gh.json", "File one")
-    code, told = checks_of(repo, "--backlog", "gh.json")
-    assert (code, told["issues"]["ok"]) == (2, "no")
-    assert "Local one" in told["issues"]["said"]
 
 
 def test_an_empty_folder_is_no_fault_of_any_verb(repo: Path) -> None:

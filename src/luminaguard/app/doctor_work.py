@@ -56,8 +56,15 @@ def backlog(project: Project, planned: Planned) -> Iterator[Check]:
         yield note("backlog", "notice", notice.text)
     if len(plan.notices) > SHOWN:
         yield note("backlog", "notices", f"{len(plan.notices) - SHOWN} more", "luminaguard plan lists them")
+    if isinstance(kept := project.forge, FileBacklog):
+        yield from looked("backlog", "tracker", lambda: _kept(kept))
     if (files := files_written_to(project)) is not None:
         yield from looked("backlog", "write back", lambda: _write_back(files))
+
+
+def _kept(files: FileBacklog) -> Iterator[Check]:
+    files.check_kept()
+    yield yes("backlog", "tracker", "the issues of the file are in it")
 
 
 def _write_back(files: FileBacklog) -> Iterator[Check]:

@@ -23,6 +23,7 @@ from luminaguard.forges.face.server import (
 )
 from luminaguard.forges.face.site import Site, login_of, site_of
 from luminaguard.forges.face.tokens import Holder, Rights, Tokens
+from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.forges.mirror import Mirror
 from luminaguard.forges.store import TrackerStore
 from luminaguard.gateway.process import socket_path_for
@@ -92,6 +93,8 @@ async def serve_forge(project: Project, doors: Doors, started: Callable[[Served]
             await stack.enter_async_context(project.reached.open())
         else:
             await project.forge.backlog()  # a backlog in files is brought into the tracker
+            if isinstance(project.forge, FileBacklog):
+                project.forge.check_kept()
         sockets = [stack.enter_context(opened(unix_socket(path)))]
         url = ""
         if doors.host:

@@ -27,6 +27,7 @@ from luminaguard.app.writing_back import files_written_to
 from luminaguard.engine.base import ClosingEdits, Drivers, Edit, Policy, Reader
 from luminaguard.engine.prompt import checked_template
 from luminaguard.engine.run import Request, run_session
+from luminaguard.forges.file_backlog import FileBacklog
 from luminaguard.gates.base import Subject
 from luminaguard.gates.checks import Checks
 from luminaguard.gates.review import Review
@@ -338,6 +339,8 @@ def _review(project: Project, walled: Walled, *, run: RunId, door: Door | None) 
 
 
 def _closing_edits(project: Project) -> ClosingEdits | None:
+    if isinstance(project.forge, FileBacklog):
+        project.forge.check_kept()
     forge = files_written_to(project)
     if forge is None:
         return None

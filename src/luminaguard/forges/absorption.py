@@ -21,6 +21,11 @@ from luminaguard.model.issue import Issue, IssueState, Notice
 Log = Callable[[str, str, dict[str, Json]], None]
 """Adds an event: what, subject, data."""
 
+
+class TakenError(UserFault):
+    """Ids of a file are those of other issues in the tracker."""
+
+
 SHOWN = 3
 _COPY = re.compile(r"<!-- luminaguard: copy of [^\n]*? -->")
 """The mark that an export puts beneath a text."""
@@ -38,7 +43,7 @@ class Absorption:
         """Bring the issues in, and tell what a person might not expect.
 
         Raises:
-            UserFault: an id is that of another issue, which is not from this source; then nothing is written.
+            TakenError: an id is that of another issue, which is not from this source; then nothing is written.
         """
         rows = {str(row["id"]): row for row in self.connection.execute("SELECT * FROM issue")}
         both = [(issue, rows[issue.id]) for issue in issues if issue.id in rows]
@@ -62,7 +67,7 @@ class Absorption:
         # What was added here stands nowhere else, so its text counts too; a file that was moved may say more.
         return _words(there) == _words(issue) if row["source"] is None else there.title == issue.title
 
-    def _taken(self, others: Sequence[tuple[Issue, sqlite3.Row]]) -> UserFault:
+    def _taken(self, others: Sequence[tuple[Issue, sqlite3.Row]]) -> TakenError:
         said = [f"#{it.id} {it.title!r} ({_issue_in(row).title!r} there, {_from(row)})" for it, row in others[:SHOWN]]
         more = [f"and {len(others) - SHOWN} more"] if len(others) > SHOWN else []
         hint = (
@@ -72,7 +77,7 @@ class Absorption:
         if any(row["source"] is not None for _, row in others):
             hint += "; a file that was renamed keeps its titles until it was read once"
         what = "has other issues than the tracker under the same ids"
-        return UserFault(f"{self.source} {what}: {', '.join((*said, *more))}", hint=hint)
+        return TakenError(f"{self.source} {what}: {', '.join((*said, *more))}", hint=hint)
 
     def _insert(self, issue: Issue, position: int) -> None:
         row = {"id": issue.id, "number": number_of(issue.id), "state": str(issue.state), **self._seen(issue, position)}

@@ -1,7 +1,7 @@
 """A backlog file as a forge: its issues are read into the local tracker, and everything else happens there.
 
 The user's files are never written. Where the status is to be written back, `closing_edits` gives the files as they must
-stand in the commit that lands.
+stand in the commit that lands. A file that has other issues under ids of the tracker is read and planned, and no more.
 """
 
 import tempfile
@@ -11,13 +11,14 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from luminaguard.forges.absorption import TakenError
 from luminaguard.forges.base import BacklogFormat, Pull, PullDraft, SourceFile
 from luminaguard.forges.local import LocalTracker
 from luminaguard.forges.local_talk import LocalTalk
 from luminaguard.forges.talk import US
 from luminaguard.model.faults import Fault, UserFault
 from luminaguard.model.ids import IssueId, Oid
-from luminaguard.model.issue import Backlog, Issue
+from luminaguard.model.issue import Backlog, Issue, Notice
 
 _Stamp = tuple[int, int, int]
 
@@ -34,6 +35,7 @@ class FileBacklog:
         self._tracker = tracker
         self._store = tracker.store
         self._read_at: dict[str, _Stamp | None] = {}
+        self._taken: TakenError | None = None
 
     @property
     def talk(self) -> LocalTalk:
@@ -47,12 +49,25 @@ class FileBacklog:
         return self._tracker.missing()
 
     async def backlog(self) -> Backlog:
-        """Read the file, bring it into the tracker, and answer from there in the order of the file."""
+        """Read the file, bring it into the tracker, and answer from there in the order of the file.
+
+        Where ids are taken by other issues, nothing is brought in; a notice says so, and `check_kept` raises.
+        """
         return await to_thread.run_sync(self._absorbed)
+
+    def check_kept(self) -> None:
+        """Look whether the issues are in the tracker, where they are worked on.
+
+        Raises:
+            UserFault: other issues have their ids there.
+        """
+        self._read_once()
+        if self._taken is not None:
+            raise self._taken
 
     async def issue(self, issue: IssueId) -> Issue:
         """Read one issue from the tracker; the file is read first where that was not yet done."""
-        await to_thread.run_sync(self._read_once)
+        await to_thread.run_sync(self.check_kept)
         return await self._tracker.issue(issue)
 
     async def close(self, issue: IssueId, *, comment: str) -> None:
@@ -61,7 +76,7 @@ class FileBacklog:
 
     async def open_pull(self, draft: PullDraft) -> Pull:
         """Return the branch's pull request, brought up to the draft."""
-        await to_thread.run_sync(self._read_once)
+        await to_thread.run_sync(self.check_kept)
         return await self._tracker.open_pull(draft)
 
     async def mark_merged(self, pull: str, *, commit: Oid) -> None:
@@ -74,7 +89,7 @@ class FileBacklog:
         Raises:
             UserFault: there is none of this id, or it came from elsewhere.
         """
-        self._read_once()
+        self.check_kept()
         bare = issue.removeprefix("#")
         found = next((it for it in self._store.issues(source=self._source) if it.id == bare), None)
         if found is None:
@@ -149,8 +164,13 @@ class FileBacklog:
     def _absorbed(self) -> Backlog:
         stamps = {str(file): _stamp(file) for file in self._format.files(self.path)}
         read = self._format.read(self.path)
-        notices = self._store.absorb(read, source=self._source)
-        self._read_at = stamps or {str(self.path): None}
+        self._read_at, self._taken = stamps or {str(self.path): None}, None
+        try:
+            notices = self._store.absorb(read, source=self._source)
+        except TakenError as fault:
+            self._taken = fault
+            told = Notice(text=f"{fault.message}: they can be planned, not worked on; {fault.hint}")
+            return Backlog(issues=read.issues, notices=(*read.notices, told))
         return Backlog(issues=self._store.issues(source=self._source), notices=(*read.notices, *notices))
 
     def _close(self, issue: IssueId, *, comment: str) -> None:
