@@ -1,8 +1,10 @@
 """Whole runs with an agent that calls a model: through the gateway, with a dummy key, within a budget."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -165,11 +167,18 @@ def is_held(model: ScriptedModel) -> bool:
     return any((asked.script, asked.step) == ("held", 1) for asked in model.asked)
 
 
+def words_at_the_gateway(stage: Stage) -> list[str]:
+    """What the session has taken out of the journal and left for the agent's next turn."""
+    with contextlib.closing(sqlite3.connect(f"file:{stage.state}/gateway/ledger.db?mode=ro", uri=True)) as ledger:
+        return [str(text) for (text,) in ledger.execute("select text from words")]
+
+
 def test_what_a_person_says_reaches_the_agent_at_work(play: Play, model: ScriptedModel) -> None:
     stage = play("Please. [[s:held]]")
     session = stage.start("--attempts", "1")
     stage.wait_for("the agent to be held", lambda: is_held(model))
     assert "next turn" in stage.say("say", "1", "mind the gap").stdout
+    stage.wait_for("the words at the gateway", lambda: words_at_the_gateway(stage))
     model.let_go.set()
     session.wait(120)
     assert "mind the gap" in stage.say("logs", "1").stdout

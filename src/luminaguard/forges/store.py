@@ -6,7 +6,7 @@ Blocking; safe from any thread and any number of processes, because every call i
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -123,16 +123,32 @@ class TrackerStore:
             connection.execute("UPDATE issue SET document = ? WHERE id = ?", (_document(after), after.id))
             self.log(connection, "edited", after.id, {"changes": {"needs": list(after.needs)}})
 
+    def remove_need(self, issue: str, need: str) -> None:
+        """Say that an issue waits no longer for another; a second time changes nothing."""
+        with self._database.writing() as connection:
+            before = _issue(connection, issue)
+            self._edited(connection, before, needs=tuple(it for it in before.needs if it != need))
+
+    def relabel(self, issue: str, change: Callable[[tuple[str, ...]], Iterable[str]]) -> None:
+        """Change an issue's labels, from those that it has by then: of two who add one at a time, both do."""
+        with self._database.writing() as connection:
+            before = _issue(connection, issue)
+            self._edited(connection, before, labels=tuple(dict.fromkeys(change(before.labels))))
+
     def edit(self, issue: str, *, title: str | None = None, **changes: Unpack[Changes]) -> Issue:
         """Change what is said of an issue."""
         with self._database.writing() as connection:
-            before = _issue(connection, issue)
-            after = replace(before, title=before.title if title is None else _title(title), **_checked(changes))
-            if after == before:
-                return before
-            connection.execute("UPDATE issue SET document = ? WHERE id = ?", (_document(after), after.id))
-            said = changes if title is None else {"title": title, **changes}
-            self.log(connection, "edited", after.id, {"changes": json.loads(json.dumps(said))})
+            return self._edited(connection, _issue(connection, issue), title=title, **changes)
+
+    def _edited(
+        self, connection: sqlite3.Connection, before: Issue, *, title: str | None = None, **changes: Unpack[Changes]
+    ) -> Issue:
+        after = replace(before, title=before.title if title is None else _title(title), **_checked(changes))
+        if after == before:
+            return before
+        connection.execute("UPDATE issue SET document = ? WHERE id = ?", (_document(after), after.id))
+        said = changes if title is None else {"title": title, **changes}
+        self.log(connection, "edited", after.id, {"changes": json.loads(json.dumps(said))})
         return after
 
     def close(self, issue: str, *, comment: str = "", reason: str = "completed", who: str | None = None) -> Issue:

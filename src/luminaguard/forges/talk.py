@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -170,12 +170,24 @@ class Talk:
         if "body" in new:
             new["body"] = checked_text("body", str(new["body"]))
         with self._database.writing() as connection:
-            before = pull_row(connection, str(number))
-            if all(before[key] == value for key, value in new.items()):
-                return
-            settings = ", ".join(f"{key} = :{key}" for key in new)
-            connection.execute(f"UPDATE pull SET {settings} WHERE number = :number", {"number": number, **new})  # noqa: S608 names of columns
-            self._store.log(connection, "updated", f"pull:{number}", {"changes": json.loads(json.dumps(new))}, who=who)
+            self._change_pull(connection, number, new, who=who)
+
+    def relabel_pull(self, number: int, change: Callable[[tuple[str, ...]], Iterable[str]], *, who: str) -> None:
+        """Change a pull request's labels, from those that it has by then: of two who add one at a time, both do."""
+        with self._database.writing() as connection:
+            before = tuple(json.loads(pull_row(connection, str(number))["labels"]))
+            names = json.dumps(list(dict.fromkeys(change(before))), ensure_ascii=False)
+            self._change_pull(connection, number, {"labels": checked_text("label", names)}, who=who)
+
+    def _change_pull(
+        self, connection: sqlite3.Connection, number: int, new: Mapping[str, str | bool], *, who: str
+    ) -> None:
+        before = pull_row(connection, str(number))
+        if all(before[key] == value for key, value in new.items()):
+            return
+        settings = ", ".join(f"{key} = :{key}" for key in new)
+        connection.execute(f"UPDATE pull SET {settings} WHERE number = :number", {"number": number, **new})  # noqa: S608 names of columns
+        self._store.log(connection, "updated", f"pull:{number}", {"changes": json.loads(json.dumps(new))}, who=who)
 
     def turn_pull(self, number: int, *, is_closed: bool, who: str) -> None:
         """Close a pull request without a merge, or open it again; a second time changes nothing."""

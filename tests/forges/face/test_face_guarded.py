@@ -274,6 +274,29 @@ def test_many_callers_at_once_are_all_answered(ground: Ground) -> None:
     assert got == [200] * 80
 
 
+def test_of_many_who_add_one_at_a_time_all_are_heard(ground: Ground) -> None:
+    """As `gh issue create --blocked-by 1,2` does: two requests at once."""
+    first = ground.store.add("First").id
+    others = [ground.store.add(f"Issue {number}").id for number in range(8)]
+    ids = {one["number"]: one["id"] for one in answer(ground, "GET", f"{REPO}/issues?per_page=100", ground.full).json()}
+
+    async def all_at_once() -> None:
+        async def add(other: str) -> None:
+            async with ground.client(ground.full) as client:
+                path = f"{REPO}/issues/{first}"
+                said = {"issue_id": ids[int(other)]}
+                assert (await client.post(f"{path}/dependencies/blocked_by", json=said)).status_code == 201
+                assert (await client.post(f"{path}/labels", json={"labels": [f"l{other}"]})).status_code == 200
+
+        async with anyio.create_task_group() as tasks:
+            for other in others:
+                tasks.start_soon(add, other)
+
+    anyio.run(all_at_once)
+    assert set(ground.store.show(first).needs) == set(others)
+    assert set(ground.store.show(first).labels) == {f"l{other}" for other in others}
+
+
 def test_tokens_are_in_files_of_their_owner_and_can_be_revoked(tmp_path: Path) -> None:
     tokens = Tokens(tmp_path / "t")
     full = tokens.full(login="ann")

@@ -1,6 +1,6 @@
 """Endpoints of issues: list, show, create, edit, comments, labels, dependencies, sub-issues."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from luminaguard.forges.face.answers import Answer, RefusalError, invalid, not_found
@@ -268,27 +268,28 @@ def _named(view: View, number: int) -> tuple[str, ...]:
     return pull.labels if pull is not None else issue_in(view, number).issue.labels
 
 
-def _label_all(call: Call, names: tuple[str, ...]) -> Answer:
+def _label_all(call: Call, change: Callable[[tuple[str, ...]], Iterable[str]]) -> Answer:
     view, number = call.view(), call.number()
     if number in view.snapshot.pulls:
-        call.site.talk.edit_pull(number, who=call.holder.login, labels=names)
+        call.site.talk.relabel_pull(number, change, who=call.holder.login)
     else:
-        call.site.store.edit(issue_in(view, number).issue.id, labels=names)
-    return Answer(body=labels(call.view(), names))
+        call.site.store.relabel(issue_in(view, number).issue.id, change)
+    after = call.view()
+    return Answer(body=labels(after, _named(after, number)))
 
 
 def labelled(call: Call) -> Answer:
     """Add labels."""
     call.must_be_full()
-    before = _named(call.view(), call.number())
     added = call.names("labels", "Label") or ()
-    return _label_all(call, tuple(dict.fromkeys((*before, *added))))
+    return _label_all(call, lambda before: (*before, *added))
 
 
 def relabelled(call: Call) -> Answer:
     """Replace all labels."""
     call.must_be_full()
-    return _label_all(call, call.names("labels", "Label") or ())
+    names = call.names("labels", "Label") or ()
+    return _label_all(call, lambda _: names)
 
 
 def unlabelled(call: Call) -> Answer:
@@ -298,8 +299,7 @@ def unlabelled(call: Call) -> Answer:
     name = call.params.get("name")
     if name is not None and name.lower() not in {it.lower() for it in before}:
         raise RefusalError(404, "Label does not exist")
-    left = () if name is None else tuple(it for it in before if it.lower() != name.lower())
-    answer = _label_all(call, left)
+    answer = _label_all(call, lambda before: [it for it in before if name is not None and it.lower() != name.lower()])
     return replace(answer, body=None, status=204) if name is None else answer
 
 

@@ -46,7 +46,7 @@ def add_need(view: View, it: IssueRecord, need: IssueRecord) -> None:
         raise invalid("IssueDependency", "issue_id", message="An issue cannot block itself")
     if need.number in view.snapshot.blocked_by.get(it.number, ()):
         raise invalid("IssueDependency", "issue_id", code="already_exists")
-    view.site.store.edit(it.issue.id, needs=(*it.issue.needs, need.issue.id))
+    view.site.store.add_need(it.issue.id, need.issue.id)
 
 
 def unblock(call: Call) -> Answer:
@@ -65,9 +65,8 @@ def unblock(call: Call) -> Answer:
 
 def remove_need(view: View, it: IssueRecord, need: IssueRecord) -> None:
     """Write down that an issue waits no longer for another."""
-    left = tuple(other for other in it.issue.needs if other != need.issue.id)
-    if left != it.issue.needs:
-        view.site.store.edit(it.issue.id, needs=left)
+    if need.issue.id in it.issue.needs:
+        view.site.store.remove_need(it.issue.id, need.issue.id)
         return
     # The other issue's file said it: "blocks". The tracker's own words have no such field to take it from.
     raise RefusalError(

@@ -175,12 +175,12 @@ def remove_sub_issue(asking: Asked, said: Input) -> Value:
 
 def _relabel(asking: Asked, said: Input, change: Callable[[tuple[str, ...], tuple[str, ...]], list[str]]) -> Value:
     it = _labelable(asking, said["labelableId"])
-    before = it.labels if isinstance(it, PullRecord) else it.issue.labels
-    names = tuple(dict.fromkeys(change(before, _names(said["labelIds"]) or ())))
+    named = _names(said["labelIds"]) or ()
     if isinstance(it, PullRecord):
-        asking.view.site.talk.edit_pull(it.number, who=asking.call.holder.login, labels=names)
+        who = asking.call.holder.login
+        asking.view.site.talk.relabel_pull(it.number, lambda before: change(before, named), who=who)
     else:
-        asking.view.site.store.edit(it.issue.id, labels=names)
+        asking.view.site.store.relabel(it.issue.id, lambda before: change(before, named))
     return {"labelable": _again(asking, it)}
 
 
