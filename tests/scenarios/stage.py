@@ -157,7 +157,10 @@ run = {json.dumps(list(checks))}
         """Look until something is so."""
         until = time.monotonic() + WAIT_S
         while not is_so():
-            assert time.monotonic() < until, f"waited {WAIT_S:g} s: {what}; facts: {[it.kind for it in self.facts()]}"
+            assert time.monotonic() < until, (
+                f"waited {WAIT_S:g} s: {what}; facts: {[it.kind for it in self.facts()]}; "
+                f"sessions: {[(it.poll(), self.said(it)) for it in self.sessions]}"
+            )
             time.sleep(LOOK_S)
 
     def wait_for_fact(self, subject: str, kind: str) -> None:
