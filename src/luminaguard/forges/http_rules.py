@@ -19,7 +19,7 @@ import anyio
 import httpx
 
 from luminaguard.forges.answers import list_at, text_at
-from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once
+from luminaguard.forges.once import Look, Lost, Sleep, Unsent, made_once, unsendable
 from luminaguard.forges.paging import MOST_PAGES, endless
 from luminaguard.forges.retry_after import seconds_in
 from luminaguard.forges.server_address import followed
@@ -34,8 +34,6 @@ LONGEST_S = 120.0
 
 PAUSES_S = (0.5, 2.0, 6.0)
 """Between tries of what may be repeated."""
-
-BROKEN_TEXT = "look for broken characters in the issue, in what was said of it, and in our settings"
 
 T = TypeVar("T")
 Params = Mapping[str, str | int]
@@ -205,7 +203,7 @@ class Http:
             name = type(exc).__name__
             raise Lost(f"{self._who} gave no answer to {call.what} ({name})", hint="try again") from None
         except UnicodeError:
-            raise UserFault(f"{call.what}: what was to be sent is no text", hint=BROKEN_TEXT) from None
+            raise unsendable(call.what) from None
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self._broken(call, exc) from exc
         return self._answer(call, response)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from luminaguard.model.faults import Unreachable
+from luminaguard.model.faults import Unreachable, UserFault
 
 SETTLE_S = (1.0, 4.0, 12.0)
 """After a lost answer: the server may still be at it, so it is looked for more than once."""
@@ -19,6 +19,12 @@ class Lost(Unreachable):
 
 class Unsent(Unreachable):
     """The request never reached the server: it did not act."""
+
+
+def unsendable(what: str) -> UserFault:
+    """Say that a request has characters that cannot be sent."""
+    hint = "look for broken characters in the issue, in what was said of it, and in our settings"
+    return UserFault(f"{what}: what was to be sent is no text", hint=hint)
 
 
 async def made_once(look: Look[T], make: Callable[[], Awaitable[T]], *, sleep: Sleep) -> T:

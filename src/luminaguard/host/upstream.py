@@ -118,13 +118,13 @@ class Upstream:
             Unreachable: the remote cannot be reached.
         """
         tip = await self._shown(branch)
-        if tip in (None, commit) or tip == await self.git.commit_of(f"refs/luminaguard/pushed/{branch}"):
+        if tip is None or tip in (commit, await self.git.commit_of(f"refs/luminaguard/pushed/{branch}")):
             return None
-        there = await self.branch(branch)
-        if there is None or await self.git.is_ancestor(there, commit) or await self._is_ours(branch, there):
+        await self._fetch(branch)
+        if await self.git.is_ancestor(tip, commit) or await self._is_ours(branch, tip):
             return None
-        await self.git.run("update-ref", f"refs/luminaguard/kept/{branch}/{there[:12]}", there)
-        return there
+        await self.git.run("update-ref", f"refs/luminaguard/kept/{branch}/{tip[:12]}", tip)
+        return tip
 
     async def publish(self, branch: str, commit: Oid) -> str:
         """Point a work branch of the remote at a commit; what others put there stays. Returns a note, or "".

@@ -18,7 +18,7 @@ import anyio
 from luminaguard.forges.answers import number_at, seconds_at, text_at
 from luminaguard.forges.github.auth import AppKey, Credentials, private_key
 from luminaguard.forges.github.repository import Repository
-from luminaguard.forges.once import Lost, Unsent
+from luminaguard.forges.once import Lost, Unsent, unsendable
 from luminaguard.forges.token_text import is_token
 from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import Json
@@ -212,8 +212,7 @@ async def _sent(client: Any, call: Call) -> Answer:
                 call.method, call.url, params=dict(call.params) or None, json=call.body, headers=headers
             )
     except UnicodeError:
-        hint = "look for broken characters in the issue, in what was said of it, and in our settings"
-        raise UserFault(f"{call.what}: what was to be sent is no text", hint=hint) from None
+        raise unsendable(call.what) from None
     except httpx.ProtocolError as exc:
         # It quotes the header that it does not like, which may be the one with our token.
         raise Lost(f"GitHub gave no answer to {call.what} ({type(exc).__name__})", hint="try again") from None
