@@ -13,7 +13,7 @@ from typing import Any, cast
 import acp
 from acp import schema
 
-from luminaguard.agents.inside import processes, speech, task
+from luminaguard.agents.inside import driver, processes, speech, task
 from luminaguard.agents.inside.acp_host import Host
 from luminaguard.agents.inside.acp_updates import Updates
 from luminaguard.agents.inside.gateway import Gateway
@@ -237,7 +237,6 @@ def _why(exc: Exception, said: "deque[bytes]") -> str:
 async def _spawned(told: Task) -> Process:
     # Not by the package's own way, which leaves stderr unread (an agent that says much there stands still), passes
     # little of the environment, and takes lines of 64 KiB at most.
-    processes.adopt_orphans()
     try:
         return await asyncio.create_subprocess_exec(
             *told.argv,
@@ -292,7 +291,7 @@ def drive(told: Task, prompt: str) -> None:
 
 def main() -> int:
     """Do what the environment says."""
-    return task.run(drive)
+    return driver.run(drive)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from luminaguard.agents.inside import speech, task
+from luminaguard.agents.inside import driver, speech, task
 from luminaguard.agents.inside.builtin_tools import TOOLS, Tool, ToolError
 from luminaguard.agents.inside.builtin_wires import WIRES, Asked, Call, Message, Result, Said, Wire
 from luminaguard.agents.inside.gateway import Answer, Gateway
@@ -168,7 +168,7 @@ def _hear(talk: Talk, gateway: Gateway) -> bool:
 
 def main() -> int:
     """Do what the environment says."""
-    return task.run(drive)
+    return driver.run(drive)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,6 @@ def shell(given: Mapping[str, Any]) -> str:
     command = _text(given, "command")
     timeout_s = min(_number(given, "timeout_s", COMMAND_S), COMMAND_MOST_S)
     speech.command(command)
-    processes.adopt_orphans()
     before = frozenset(processes.descendants(os.getpid()))
     try:
         child = subprocess.Popen(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from luminaguard.agents.inside import speech, task
+from luminaguard.agents.inside import driver, speech, task
 from luminaguard.agents.inside.gateway import Gateway
 from luminaguard.agents.inside.processes import ENDS_WITHIN_S, run_lines
 from luminaguard.agents.inside.task import EndedError, Task
@@ -183,7 +183,7 @@ def _one(told: Task, prompt: str, *, session: str | None, used: int) -> Turn:
 
 def main() -> int:
     """Do what the environment says."""
-    return task.run(drive)
+    return driver.run(drive)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def end_all(*, spare: frozenset[int] = frozenset(), term_s: float = TERM_S) -> N
     """End all that descends from us, but what was there before: TERM, then KILL until nothing is left."""
     signalled: set[int] = set()
     deadline = time.monotonic() + term_s
-    while left := [pid for pid in descendants(os.getpid()) if pid not in spare]:
+    while left := _left(spare):
         is_late = time.monotonic() > deadline
         for pid in left if is_late else set(left) - signalled:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -65,6 +65,14 @@ def end_all(*, spare: frozenset[int] = frozenset(), term_s: float = TERM_S) -> N
         if time.monotonic() > deadline + term_s:
             return  # in an uninterruptible sleep: the end of the walls takes it
         time.sleep(LOOK_S)
+
+
+def _left(spare: frozenset[int]) -> list[int]:
+    """List what is to be ended, empty only at a second look: what gets a new parent during one is seen with neither."""
+    for _ in range(2):
+        if found := [pid for pid in descendants(os.getpid()) if pid not in spare]:
+            return found
+    return []
 
 
 class Lines:
@@ -103,7 +111,6 @@ def run_lines(
     Raises:
         EndedError: the program cannot be started.
     """
-    adopt_orphans()
     try:
         child = subprocess.Popen(
             argv,

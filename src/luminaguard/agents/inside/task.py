@@ -1,19 +1,14 @@
-"""What a driver is told to do, and how it ends."""
+"""What a driver is told to do, and what it says of its end."""
 
 import contextlib
 import json
 import os
 import re
-import signal
-import sys
 import tempfile
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-
-from luminaguard.agents.inside import speech
 
 TASK_IN = "LUMINAGUARD_AGENT"
 SESSION_FILE = ".luminaguard-session.json"
@@ -127,39 +122,3 @@ def reason_of(words: str) -> str:
 def is_final(words: str) -> bool:
     """Tell whether words about a failed call say that trying again is of no use: a budget, a limit, a wrong key."""
     return re.search(r"\b(401|403|429)\b|the budget is spent", words) is not None
-
-
-def run(drive: Callable[[Task, str], None]) -> int:
-    """Run a driver to its end: 0 where the agent ended its turn, else 1 and a last line that says why."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    try:
-        told, prompt = read_task(), sys.stdin.read()
-        with prepared(told):
-            drive(told, prompt)
-    except EndedError as exc:
-        speech.tell(f"ended: {exc}")
-        return 1
-    except StoppedError:
-        speech.tell("ended: it was asked to stop")
-        return 1
-    except BrokenPipeError:
-        return 1
-    finally:
-        _bury()
-    speech.end_line()
-    return 0
-
-
-def _bury() -> None:
-    """Take note of the end of orphans that became ours."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _stop(_number: int, _frame: types.FrameType | None) -> None:
-    # Once: the way out must not be cut short by a second one.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise StoppedError
