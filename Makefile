@@ -12,7 +12,7 @@ BIN := .venv/bin
 PIP = $$($(BIN)/python -m pip --version >/dev/null 2>&1 && echo "$(BIN)/python -m pip" \
 	|| echo "$(PYTHON) -m pip --python $(BIN)/python") --disable-pip-version-check install -q
 
-.PHONY: demo setup fmt check test test-slow test-vm test-vm-slow agents test-agents contracts bench
+.PHONY: demo setup fmt check compiled test test-slow test-vm test-vm-slow agents test-agents contracts bench
 
 demo: .venv/.runs
 	$(BIN)/luminaguard demo
@@ -31,25 +31,30 @@ check: .venv/.develops
 	@! grep -nE '^[A-Za-z0-9]' requirements/*.txt | grep -vE '==.* \\$$'
 	@! grep -nE '[a-z]+://' requirements/*
 
-test: .venv/.develops
+# The tests start some thousand processes of ours. Where PYTHONDONTWRITEBYTECODE is set, or a sandbox mounts the source
+# read-only, each of them would compile the source anew, which takes as long again as the rest of its start.
+compiled: .venv/.develops
+	@$(BIN)/python -m compileall -q src
+
+test: compiled
 	$(BIN)/pytest -n 3 -m "not slow and not vm and not agents" $(ARGS)
 
-test-slow: .venv/.develops
+test-slow: compiled
 	$(BIN)/pytest -m "slow and not vm" $(ARGS)
 
 # The hypervisor layer: needs QEMU, mkfs.erofs and a C compiler (Debian: qemu-system-x86, erofs-utils, gcc, libc6-dev), and
 # skips what it misses. One after the other: guests that wait for a processor fail their deadlines.
-test-vm: .venv/.emulates
+test-vm: .venv/.emulates compiled
 	$(BIN)/pytest -m "vm and not slow" $(ARGS)
 
-test-vm-slow: .venv/.emulates
+test-vm-slow: .venv/.emulates compiled
 	$(BIN)/pytest -m "vm and slow" $(ARGS)
 
 # Real agent programs, at the versions of tests/agents/real/package.json: needs npm, some 1.9 GB of disk and no key.
 agents: .venv/.develops
 	$(BIN)/python tests/agents/real_agents.py
 
-test-agents: agents
+test-agents: agents compiled
 	LUMINAGUARD_REQUIRE_AGENTS=1 $(BIN)/pytest -n 2 -m agents $(ARGS)
 
 # What GitHub, Gitea and Forgejo say of their own APIs, and two servers that others wrote: needs npm; some 40 MB are kept in

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,12 @@ def start(
     is_review: bool = False,
     env: Mapping[str, str] | None = None,
     task: Mapping[str, Any] | None = None,
+    argv: Sequence[str] = (),
 ) -> Started:
-    """Start it; `gateway` stands where the walls' door would be, `task` changes what the driver is told."""
+    """Start it; `gateway` stands where the walls' door would be, `task` changes what the driver is told.
+
+    `argv` takes the place of the driver's own command line.
+    """
     launch = agent.launch(brief(is_review=is_review))
     seen = {str(mount.at): str(mount.source) for mount in launch.mounts}
     told = {**json.loads(launch.env["LUMINAGUARD_AGENT"].replace(GATEWAY_URL, gateway)), **(task or {})}
@@ -63,7 +67,7 @@ def start(
     home = folder / "home"
     home.mkdir(exist_ok=True)
     child = subprocess.Popen(
-        [seen.get(word, word) for word in launch.argv],
+        argv or [seen.get(word, word) for word in launch.argv],
         cwd=tree,
         env={
             "PATH": os.environ["PATH"],

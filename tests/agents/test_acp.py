@@ -18,6 +18,13 @@ from luminaguard.agents.access import ModelAccess
 from luminaguard.agents.acp import AcpAgent
 
 ARGV = (sys.executable, scripted_acp_agent.__file__)
+PATIENT = """
+import sys
+from luminaguard.agents.inside import acp_client
+acp_client.CANCEL_S = 60
+sys.exit(acp_client.main())
+"""
+"""Our side, with all the time that an agent on a busy machine may take to hear that its turn is cancelled."""
 Ask = Literal["deny", "ask", "allow"]
 Answer = Literal[True, False] | None
 How = Literal[True, "deaf"]
@@ -35,7 +42,8 @@ def agent(**keys: Any) -> AcpAgent:
 
 def play(gateway: ScriptedGateway, folder: Path, *acts: dict[str, Any], **keys: Any) -> tuple[int, str, Path]:
     is_review = keys.pop("is_review", False)
-    started = start(agent(**keys), folder, json.dumps(acts), gateway=gateway.url, is_review=is_review)
+    argv = keys.pop("by", ())
+    started = start(agent(**keys), folder, json.dumps(acts), gateway=gateway.url, is_review=is_review, argv=argv)
     code, out = started.end()
     return code, out, started.tree
 
@@ -187,7 +195,7 @@ def test_long_line_is_read(gateway: ScriptedGateway, tmp_path: Path) -> None:
 
 def test_endless_work_is_cancelled_after_its_turns(gateway: ScriptedGateway, tmp_path: Path) -> None:
     tools = [{"tool": {"toolCallId": f"t{number}", "kind": "read"}} for number in range(4)]
-    code, out, tree = play(gateway, tmp_path, *tools, {"hang": True}, turns=3)
+    code, out, tree = play(gateway, tmp_path, *tools, {"hang": True}, turns=3, by=(sys.executable, "-c", PATIENT))
     assert (code, out.splitlines()[-1]) == (1, "ended: it has used all its turns (3)")
     assert (tree / "CANCELLED").exists()
 
@@ -195,7 +203,8 @@ def test_endless_work_is_cancelled_after_its_turns(gateway: ScriptedGateway, tmp
 @pytest.mark.parametrize("how", [True, "deaf"])
 def test_stop_is_said_first_and_then_made(gateway: ScriptedGateway, tmp_path: Path, how: How) -> None:
     acts = json.dumps([{"spawn": True}, {"hang": how}])
-    started = start(agent(), tmp_path, acts, gateway=gateway.url)
+    by = (sys.executable, "-c", PATIENT) if how is True else ()
+    started = start(agent(), tmp_path, acts, gateway=gateway.url, argv=by)
     sleeper = _sleeping(started)
     started.child.send_signal(signal.SIGTERM)
     code, out = started.end()

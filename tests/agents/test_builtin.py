@@ -14,6 +14,7 @@ from scripted_model import ScriptedModel, scripted_model
 
 from luminaguard.agents.access import Api, ModelAccess
 from luminaguard.agents.builtin import BuiltinAgent
+from luminaguard.agents.inside.builtin_tools import _Kept
 from luminaguard.gates.review import parse_answer
 
 both_wires = pytest.mark.parametrize("api", ["openai", "anthropic"])
@@ -128,6 +129,15 @@ def test_big_output_reaches_the_model_shortened(model: ScriptedModel, tmp_path: 
     assert len(result) < 40_000
     assert result.startswith("1\n2\n")
     assert "100000\n\n[exit code 0]" in result
+
+
+def test_what_a_command_said_last_is_heard_also_where_its_reader_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Kept, "_drain", lambda self: None)  # as where its thread has not had its turn
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as stream, open(writing, "wb", buffering=0) as command:  # noqa: PTH123
+        kept = _Kept(stream)
+        command.write(b"last words")
+        assert kept.text() == "last words"
 
 
 def test_full_context_is_shortened_and_tried_again(gateway: ScriptedGateway, tmp_path: Path) -> None:

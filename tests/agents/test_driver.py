@@ -65,3 +65,43 @@ def test_request_to_stop_during_the_end_does_not_cut_it_short(tmp_path: Path) ->
     _, err = child.communicate(timeout=60)
     assert (child.returncode, err) in {(0, ""), (1, "")}
     assert not is_running(pid)
+
+
+FIRST_AT_THE_END = """
+deafened = driver._be_deaf
+
+def be_deaf():
+    driver._be_deaf = deafened
+    os.kill(os.getpid(), signal.SIGTERM)
+
+driver._be_deaf = be_deaf
+"""
+
+
+def test_request_to_stop_right_before_the_end_leaves_nothing(tmp_path: Path) -> None:
+    env = {**os.environ, "LUMINAGUARD_AGENT": '{"agent": "any"}', "HOME": str(tmp_path)}
+    argv = (sys.executable, "-c", DRIVER.replace("\nsys.exit", FIRST_AT_THE_END + "\nsys.exit"))
+    ran = subprocess.run(
+        argv, check=False, input="ended", env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    pid, *said = ran.stdout.splitlines()
+    assert (ran.returncode, said) == (1, ["ended: it was asked to stop"]), ran.stderr
+    assert not is_running(int(pid))
+
+
+LATE = """
+import itertools, subprocess, time
+from luminaguard.agents.inside import processes
+
+child = subprocess.Popen(("sh", "-c", "trap '' TERM; echo; while :; do sleep 1; done"), stdout=subprocess.PIPE)
+child.stdout.readline()
+clock = itertools.chain((0.0, 1.9), itertools.repeat(100.0))
+time.monotonic = lambda: next(clock)
+processes.end_all()
+print(child.poll())
+"""
+
+
+def test_what_does_not_heed_is_killed_however_late_we_are(tmp_path: Path) -> None:
+    ran = subprocess.run((sys.executable, "-c", LATE), check=False, capture_output=True, text=True, timeout=60)
+    assert ran.stdout == f"{-signal.SIGKILL}\n", ran.stderr

@@ -23,6 +23,7 @@ from luminaguard.sandboxes.namespace import Namespace
 from luminaguard.sandboxes.none import NoWalls
 from luminaguard.sandboxes.toolchain import Toolchain
 
+pytestmark = pytest.mark.usefixtures("no_guests")
 SETTINGS = '[agents.mine]\nprotocol = "command"\nargv = ["sh"]\n'
 NO_LEVELS: Levels = {Isolation.NONE: NoWalls()}
 
@@ -265,9 +266,9 @@ def test_what_an_interrupted_run_left_is_told(repo: Path) -> None:
     with SqliteJournal(state / "journal.db") as journal:
         journal.add_now(run, "1", "planned", {})
     place = state / "attempts" / run / "1" / "1.1"
-    command = Command(argv=("/bin/sleep", "60"), env={}, cwd=repo, limits=Limits(), die_with_parent=True)
+    command = Command(argv=("/bin/sleep", "600"), env={}, cwd=repo, limits=Limits(), die_with_parent=True)
     (repo / ".git/HEAD.lock").touch()
-    start(place, command, timeout_s=60)
+    start(place, command, timeout_s=600)
     try:
         told = by_name(diagnosed(repo))
     finally:

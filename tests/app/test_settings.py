@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from luminaguard.app.settings import Settings, agent_at_work, flags, limits_of, load, parse, with_flags
@@ -373,14 +373,12 @@ def is_settings_or_a_fault_that_names_the_file(text: str) -> bool:
         return fault.message.startswith("some/luminaguard.toml") and "\n" not in fault.message
 
 
-@settings(deadline=None)
 @given(st.dictionaries(_names, _values, max_size=4))
 def test_any_toml_is_settings_or_a_fault(tree: dict[str, object]) -> None:
     text = "\n".join(f"{as_toml(key)} = {as_toml(value)}" for key, value in tree.items())
     assert is_settings_or_a_fault_that_names_the_file(text)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_mutilated_file_is_settings_or_a_fault(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(INTERFACE)))
@@ -389,7 +387,6 @@ def test_a_mutilated_file_is_settings_or_a_fault(data: st.DataObject) -> None:
     assert is_settings_or_a_fault_that_names_the_file(INTERFACE[:start] + put + INTERFACE[end:])
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([(table, field) for table, made_as in TABLES.items() for field in dataclasses.fields(made_as)]),
     _values,
@@ -406,7 +403,6 @@ def test_any_value_of_any_key_is_taken_or_refused_on_its_line(
         assert type(getattr(getattr(read, table), field.name)) is not dict
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_settings_or_a_fault(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.getbasetemp()

@@ -1,5 +1,6 @@
 """A person's words in every state of an issue: taken where they mean something, else refused with the way out."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,8 +150,12 @@ def test_before_the_first_run_there_is_nothing_to_steer(places: Places) -> None:
         LastRun(places)
     assert caught.value.hint == "luminaguard run"
     SqliteJournal(places.state / "journal.db").__exit__()
-    with pytest.raises(UserFault, match="no run in this repository"):
+    with pytest.raises(UserFault, match="no run in this repository") as caught:
         LastRun(places)
+    # Closed by then, though the fault still knows the frames that it came through.
+    held = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+    assert caught.traceback
+    assert [path for path in held if Path(path).is_relative_to(places.state)] == []
 
 
 def test_session_at_work_is_known_by_its_lock(last_run: LastRun, places: Places) -> None:

@@ -188,7 +188,7 @@ def test_usual_id_is_its_branchs_name(usual: str) -> None:
 
 
 @given(st.lists(IDS, min_size=1, max_size=40, unique=True))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_id_has_a_branch_that_git_takes_and_shares_it_with_none(ids: list[str]) -> None:
     branches = [branch_of(IssueId(one)) for one in ids]
     assert len(set(branches)) == len(ids)

@@ -49,7 +49,7 @@ async def order_of(ranks: Sequence[float], *, cancelled: frozenset[int] = frozen
 
 
 @given(ranks=st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0]), max_size=8), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_free_slot_goes_to_the_highest_rank_then_to_the_first_come(ranks: list[float], data: st.DataObject) -> None:
     cancelled = data.draw(st.frozensets(st.integers(0, len(ranks) - 1))) if ranks else frozenset()
     expected = sorted(set(range(len(ranks))) - cancelled, key=lambda number: (-ranks[number], number))

@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -157,6 +158,7 @@ def stage(shared: Stage) -> Stage:
     """A gateway that other tests use too: what is changed in it for good wants `open_stage`."""
     shared.upstream.script = lambda asked: Reply()
     shared.upstream.asked.clear()
+    shared.upstream.arrived = threading.Semaphore(0)
     return replace(shared, run=new_run())
 
 

@@ -1,9 +1,11 @@
 """The ledger: keys, budgets and their words, words for agents, questions."""
 
-import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -220,12 +222,40 @@ def test_a_newer_ledger_is_not_touched(path: Path, ledger: SqliteLedger) -> None
         SqliteLedger(path)
 
 
+CALLS = """
+import sys
+from pathlib import Path
+import anyio
+from luminaguard.gateway.book import Book, Cost
+from luminaguard.gateway.counting import Usage
+
+async def call(book, key):
+    cost = Cost(model="m", usage=Usage(input=70), usd=0.7, priced=True, estimated=False)
+    await book.begin(book.holder_of(key), provider="p", cost=cost)
+
+book = Book(Path(sys.argv[1]))
+anyio.run(call, book, sys.argv[2])
+print("called", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def gateway_in_a_call(path: Path, ledger: SqliteLedger) -> Iterator[None]:
+    """Another process that holds the ledger and has begun a call; it is killed at the end of the block."""
+    argv = (sys.executable, "-c", CALLS, str(path), ledger.key_for(holder("1")))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"called\n"
+            yield
+        finally:
+            process.kill()
+
+
 def test_calls_of_a_gateway_that_was_killed_are_closed_by_the_next(path: Path, ledger: SqliteLedger) -> None:
-    child = os.fork()
-    if not child:
-        spend(ledger, Book(path), holder("1"), 0.7, tokens=70, ends=False)
-        os._exit(0)
-    os.waitpid(child, 0)
+    with gateway_in_a_call(path, ledger):
+        pass
     book = Book(path)
     try:
         spent = ledger.spent(RUN)[holder("1")]
@@ -236,22 +266,5 @@ def test_calls_of_a_gateway_that_was_killed_are_closed_by_the_next(path: Path, l
 
 
 def test_calls_of_a_gateway_that_still_drains_are_left_alone(path: Path, ledger: SqliteLedger) -> None:
-    ready, told = os.pipe()
-    waits, ends = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(ends)
-        spend(ledger, Book(path), holder("1"), 0.7, ends=False)
-        os.write(told, b"x")
-        os.read(waits, 1)
-        os._exit(0)
-    os.read(ready, 1)
-    book = Book(path)
-    try:
+    with gateway_in_a_call(path, ledger), closing(Book(path)):
         assert ledger.notes(RUN) == []
-    finally:
-        book.close()
-        os.close(ends)
-        os.waitpid(child, 0)
-        for fd in (ready, told, waits):
-            os.close(fd)

@@ -31,7 +31,7 @@ ASK = {"model": "claude-opus-5-5", "stream": True, "messages": ["x" * 4000]}
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

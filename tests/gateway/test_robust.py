@@ -1,5 +1,6 @@
 """Callers that are slow, broken, hostile or many."""
 
+import contextlib
 import gzip
 import json
 import socket
@@ -17,15 +18,17 @@ MESSAGE = json.dumps({"type": "message", "model": "m", "usage": {"input_tokens":
 
 
 def raw(stage: Stage, text: bytes) -> bytes:
-    """Send bytes as they are, and read until the gateway has nothing more to say."""
+    """Send bytes as they are, as far as they are taken, and read until the gateway has nothing more to say."""
     with closing(socket.socket(socket.AF_UNIX)) as made:
         made.settimeout(60)
         made.connect(str(stage.config.socket))
-        made.sendall(text)
-        made.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(BrokenPipeError):
+            made.sendall(text)
+            made.shutdown(socket.SHUT_WR)
         got = b""
-        while piece := made.recv(65536):
-            got += piece
+        with contextlib.suppress(ConnectionResetError):  # it has left something unread
+            while piece := made.recv(65536):
+                got += piece
         return got
 
 
@@ -121,7 +124,7 @@ def test_three_hundred_connections_are_held_at_once(stage: Stage) -> None:
         )
     for connection in connections[50:]:
         connection.connect()
-    for _ in range(50):
+    for _ in range(2 * 50):  # each comes, and is held
         stage.upstream.wait()
     assert stage.client().call("/luminaguard/words").status == 200
     held.set()

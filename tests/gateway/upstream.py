@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-HELD_S = 60.0
+HELD_S = 240.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,22 @@ def test_second_run_is_told_who_holds_the_lock(tmp_path: Path) -> None:
         assert path.read_text() == f"{os.getpid()}\n"
 
 
+@pytest.mark.parametrize("last", [f"{os.getpid()}\n", ""], ids=["a holder that goes on", "none yet"])
+def test_somebody_who_only_looks_is_no_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    path = tmp_path / "lock"
+    path.write_text(last)
+    looking = [fd for fd in [try_lock(path)] if fd is not None]
+
+    def let_go(_seconds: float) -> None:
+        while looking:
+            os.close(looking.pop())
+
+    assert looking
+    monkeypatch.setattr("luminaguard.host.locks.time.sleep", let_go)
+    with only_one(path):
+        assert looking == []
+
+
 def test_lock_is_not_inherited_unless_given(tmp_path: Path) -> None:
     with only_one(tmp_path / "lock"):
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)

@@ -160,9 +160,55 @@ def test_a_daemon_that_left_its_session_is_gone_when_the_result_is_there(place: 
         os.kill(int((place / "log").read_text()), 0)
 
 
-def test_a_program_that_ignores_everything_is_killed_after_its_time(place: Path, tmp_path: Path) -> None:
-    ended = run(place, command("trap '' TERM; while :; do sleep 1; done", tmp_path), timeout_s=3.0)
-    assert (ended.cause, ended.exit_code) == ("timeout", -signal.SIGKILL)
+def test_a_program_is_asked_to_stop_after_its_time(place: Path, tmp_path: Path) -> None:
+    ended = run(place, command("exec sleep 1000", tmp_path), timeout_s=0.5)
+    assert (ended.cause, ended.exit_code) == ("timeout", -signal.SIGTERM)
+
+
+def test_a_program_that_ignores_that_it_is_to_stop_is_killed(place: Path, tmp_path: Path) -> None:
+    """Not at the end of its time, at which a busy machine may not have let it come as far as to ignore it."""
+    start(place, command("trap '' TERM; echo ready; while :; do sleep 1; done", tmp_path), timeout_s=600)
+    until_said(place, "ready")
+    ask_to_stop(place)
+    ended = waited(place)
+    assert (ended.cause, ended.exit_code) == ("cancelled", -signal.SIGKILL)
+
+
+LATE = """
+import os, sys, time
+from luminaguard.host import shim
+
+go, tell = os.pipe()
+wake, _ = os.pipe()
+merged, merged_in = os.pipe()
+child = os.fork()
+if not child:
+    os.setsid()
+    os.read(go, 1)
+    os.write(merged_in, b"last words")
+    os._exit(0)
+os.close(merged_in)
+
+def wait4(pid, options, real=os.wait4):
+    # It speaks and ends right behind the look at what it has said.
+    os.wait4 = real
+    os.write(tell, b"x")
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return real(pid, options)
+
+os.wait4 = wait4
+clock = iter(range(0, 10**9, 10))
+time.monotonic = lambda: float(next(clock))
+spec = {"log_bytes": 1000, "out_bytes": 0, "timeout_s": 1e12, "processes": 10**6, "memory_bytes": 10**15, "grow": ""}
+spec["told"] = ""
+shim.watch(spec, sys.argv[1], child, 0.0, -1, wake, merged, -1, [])
+"""
+
+
+def test_what_a_program_says_last_is_kept_however_late_the_shim_is(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", LATE, str(tmp_path)], capture_output=True, check=False, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert (tmp_path / "log").read_text() == "last words"
 
 
 def test_the_limit_of_a_file_holds_from_the_first_instruction(place: Path, tmp_path: Path) -> None:
@@ -180,14 +226,14 @@ def test_the_disk_is_bounded_even_by_empty_files(place: Path, tmp_path: Path) ->
 
 def test_a_look_finds_what_no_control_group_holds(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detached, "groups_for", lambda name, limits: ())
-    hog = "import time; held = bytearray(b'x') * 150_000_000; time.sleep(60)"
+    hog = "import time; held = bytearray(b'x') * 150_000_000; time.sleep(1000)"
     what = replace(command("", tmp_path, memory_bytes=80 * MIB), argv=(sys.executable, "-c", hog))
     assert run(place, what).cause == "memory"
 
 
 def test_a_look_finds_too_many_processes(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detached, "groups_for", lambda name, limits: ())
-    ended = run(place, command("for n in $(seq 40); do sleep 60 & done; wait", tmp_path, processes=20))
+    ended = run(place, command("for n in $(seq 40); do sleep 1000 & done; wait", tmp_path, processes=20))
     assert ended.cause == "processes"
 
 

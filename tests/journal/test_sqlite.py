@@ -80,7 +80,7 @@ JSON: st.SearchStrategy[Json] = st.recursive(
 
 
 @given(data=st.dictionaries(st.text(), JSON, max_size=4))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_data_comes_back_as_it_went_in(journal: SqliteJournal, data: dict[str, Json]) -> None:
     kind = f"agent:{len(journal.facts(RUN_ID))}"
     journal.add_now(RUN_ID, "1", kind, data)
@@ -244,7 +244,8 @@ def test_folder_that_cannot_be_written_is_the_hosts_fault(folder: str) -> None:
 def test_failed_opening_leaves_no_descriptor(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no database" * 1000)
-    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(HostFault):
         SqliteJournal(path)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    # Of this folder alone: what other tests left to the garbage collector goes when it likes.
+    held = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+    assert [name for name in held if Path(name).is_relative_to(path.parent)] == []

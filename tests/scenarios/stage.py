@@ -33,7 +33,7 @@ git add -A; git commit -q -m "work" && echo "made $(git rev-parse HEAD)"
 WAIT = """
 echo waiting
 count=0
-while [ ! -e "$LET_GO" ] && [ $count -lt 9000 ]; do sleep 0.02; count=$((count + 1)); done
+while [ ! -e "$LET_GO" ] && [ $count -lt 30000 ]; do sleep 0.02; count=$((count + 1)); done
 """
 
 
@@ -49,7 +49,7 @@ class Stage:
 
     @property
     def patience_s(self) -> float:
-        return 240.0 if self.vm_image is None else 900.0
+        return 600.0 if self.vm_image is None else 900.0
 
     @property
     def state(self) -> Path:
@@ -182,7 +182,10 @@ run = {json.dumps(list(checks))}
 
     def shims(self, issue: str) -> list[int]:
         """The process ids of the shims that an issue's agents run under."""
-        return [int(path.read_text(encoding="ascii")) for path in self.state.glob(f"attempts/*/{issue}/*.*/pid")]
+        found = [path.with_name("pid") for path in self.state.glob(f"attempts/*/{issue}/*.*/spec.json")]
+        # Written by the one who forked the shim: that may be after the agent's first words, and be seen half done.
+        self.wait_for("the shims' ids", lambda: all(it.exists() and it.read_text().endswith("\n") for it in found))
+        return [int(path.read_text(encoding="ascii")) for path in found]
 
     # Processes.
 

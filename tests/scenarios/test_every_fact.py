@@ -123,6 +123,7 @@ def must_go_on_from(template: Stage, point: int, *, is_after: bool) -> bool:
     return True
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("as_a_user")
 def test_a_session_stopped_at_some_facts_goes_on(folder: Path) -> None:
     template = prepared(folder, "none")

@@ -71,7 +71,7 @@ def test_log_that_is_followed_is_printed_to_the_last_line_of_every_attempt(one: 
         lines = list(iter(follower.stdout.readline, "waiting\n"))
         follower.send_signal(signal.SIGSTOP)  # it does not look while all of this happens
         go(stage).touch()
-        assert session.wait(timeout=60) == 0, stage.said(session)
+        assert session.wait(timeout=stage.patience_s) == 0, stage.said(session)
         follower.send_signal(signal.SIGCONT)
         lines += follower.stdout.readlines()
     said = [line.rstrip() for line in lines if not line.startswith("==")]

@@ -84,7 +84,7 @@ def project(walled: Stage, sdist: Path) -> Stage:
     return walled
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_real_project(project: Stage) -> None:
     began = project.git("rev-parse", "main")
     ran = project.run("--attempts", "2")

@@ -20,7 +20,7 @@ def test_remote_that_is_away_for_a_while_is_waited_for_and_nothing_is_done_twice
     stage.wait_for("what it waits for", lambda: stage.facts("1", "waiting"))
     assert "origin" in str(stage.facts("1", "waiting")[0].data["why"])
     away.rename(remote)
-    assert session.wait(timeout=60) == 0, stage.said(session)
+    assert session.wait(timeout=stage.patience_s) == 0, stage.said(session)
     assert len(stage.facts("1", "waiting")) == 1
     assert stage.starts("1") == 1
     stage.must_be_whole(landed=["1"])

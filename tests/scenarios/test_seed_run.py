@@ -1,7 +1,7 @@
 """The seed run: research and design side by side, the implementation when its design has landed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from stage import Stage
@@ -80,6 +80,20 @@ def seed(enclosed: Stage) -> Stage:
     return enclosed
 
 
+def held(stage: Stage) -> Callable[[], object]:
+    """Let the agents of 152 and 154 begin their work when the test calls what this returns.
+
+    Behind walls they see no file of the test's but the repository's objects. A guest takes long enough to begin.
+    """
+    if stage.vm_image is not None:
+        return lambda: None
+    word = stage.root.parent / "word"
+    word.write_text("go on\n", encoding="utf-8")
+    wait = f"until git cat-file -e {stage.git('hash-object', str(word))} 2> /dev/null; do sleep 0.02; done\n"
+    stage.commit("Hold", {"tools/agent.sh": f"[ $LUMINAGUARD_ISSUE = 155 ] || {wait}{AGENT}"})
+    return lambda: stage.git("hash-object", "-w", str(word))
+
+
 def seqs(stage: Stage, *names: str) -> dict[str, int]:
     return {fact.subject: fact.seq for fact in stage.facts(None, *names)}
 
@@ -89,9 +103,13 @@ def lines_with(text: str, *words: str) -> Sequence[str]:
 
 
 def test_the_seed_run(seed: Stage) -> None:
+    let_go = held(seed)
     began = seed.git("rev-parse", "main")
-    ran = seed.run()
-    assert (ran.returncode, ran.stderr) == (0, ""), ran
+    session = seed.start()
+    seed.wait_for_fact("152", "placed:1.1")
+    seed.wait_for_fact("154", "placed:1.1")
+    let_go()
+    assert session.wait(timeout=seed.patience_s) == 0, seed.said(session)
 
     placed, done, landed = seqs(seed, "placed"), seqs(seed, "agent"), seqs(seed, "landed")
     # Side by side: both agents were started before either was done.
@@ -117,7 +135,8 @@ def test_the_seed_run(seed: Stage) -> None:
 
 
 def test_the_seed_runs_report(seed: Stage) -> None:
-    assert seed.run().returncode == 0
+    ran = seed.run()
+    assert (ran.returncode, ran.stderr) == (0, ""), ran
     told = seed.report()
     issues = {issue["id"]: issue for issue in told["issues"]}  # type: ignore[attr-defined]
     assert {issue["state"] for issue in issues.values()} == {"landed"}

@@ -68,7 +68,7 @@ def test_target_that_went_another_way_meanwhile_is_said_with_the_way_out(one: Ca
     stage.wait_for_word("3", "waiting")
     stage.commit("By hand", {"1.txt": "mine\n"})
     go(stage).touch()
-    assert session.wait(timeout=60) == 1, stage.said(session)
+    assert session.wait(timeout=stage.patience_s) == 1, stage.said(session)
     problems = json.loads(stage.say("problems", "--json").stdout)["problems"]
     assert ["git merge refs/luminaguard/target" in problem["how"] for problem in problems] == [True, True]
     assert stage.run().returncode == 2
@@ -128,7 +128,7 @@ def test_a_target_that_the_user_moves_meanwhile_gets_the_change_on_top(one: Call
     stage.wait_for_word("1", "waiting")
     stage.commit("By hand", {"other.txt": "x\n"})
     go(stage).touch()
-    assert session.wait(timeout=60) == 0, stage.said(session)
+    assert session.wait(timeout=stage.patience_s) == 0, stage.said(session)
     assert stage.subjects()[-2:] == ["By hand", "feat: Do it (#1)"]
     stage.must_be_whole(landed=["1"])
 
@@ -141,6 +141,6 @@ def test_a_target_that_moves_while_it_is_checked_has_the_candidate_made_again(on
     stage.wait_for("the checks", checking.exists)
     stage.commit("By hand", {"other.txt": "x\n"})
     go(stage).touch()
-    assert session.wait(timeout=60) == 0, stage.said(session)
+    assert session.wait(timeout=stage.patience_s) == 0, stage.said(session)
     assert len(stage.facts("1", "candidate")) == 2
     stage.must_be_whole(landed=["1"])

@@ -15,6 +15,7 @@ from luminaguard.forges.talk import Talk
 from luminaguard.journal.sqlite import SqliteJournal
 from luminaguard.model.ids import IssueId, Json, RunId
 
+pytestmark = pytest.mark.usefixtures("no_guests")
 BACKLOG = '[backlog]\nsource = "github"\nrepository = "ann/demo"\nbase_url = "{}/api/v3"\nlabels = ["ready"]\n'
 AGENT = '[run]\nisolation = "none"\n[agents.mine]\nprotocol = "command"\nargv = ["sh"]\n[checks]\nrun = ["true"]\n'
 

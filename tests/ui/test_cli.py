@@ -1,5 +1,6 @@
 """The frame of the command line, run as a person runs it: a process with words in, text and an exit code out."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -157,9 +158,12 @@ def stderr_on_a_terminal(*words: str, **env: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"} | env
     subprocess.run(argv, stderr=theirs, stdout=subprocess.DEVNULL, env=environment, check=False, timeout=60)
     os.close(theirs)
-    told = os.read(ours, 4096).decode()
+    told = b""
+    with contextlib.suppress(OSError):  # what a terminal answers at its end
+        while piece := os.read(ours, 4096):
+            told += piece
     os.close(ours)
-    return told
+    return told.decode()
 
 
 def test_a_terminal_gets_colours() -> None:

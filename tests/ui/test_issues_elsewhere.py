@@ -10,6 +10,7 @@ import pytest
 
 from luminaguard.forges.store import TrackerStore
 
+pytestmark = pytest.mark.usefixtures("no_guests")
 AGENT = '[run]\nisolation = "none"\n[agents.mine]\nprotocol = "command"\nargv = ["true"]\n'
 FILE = '[backlog]\nsource = "file"\npath = "{}"\nwrite_back = {}\n'
 

@@ -52,9 +52,11 @@ def test_a_server_that_a_person_stops_has_ended_as_it_should(repo: Path, word: s
     with subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stderr is not None
-        lines = list(iter(server.stdout.readline, "}\n"))
+        lines = [server.stdout.readline()]
+        while lines[-1] not in ("}\n", ""):  # the end of the document, or of the server
+            lines.append(server.stdout.readline())
         server.send_signal(word)
-        assert json.loads("".join([*lines, "}"]))["schema"] == "luminaguard/serve@1"
+        assert json.loads("".join(lines))["schema"] == "luminaguard/serve@1"
         assert (server.stdout.read(), server.stderr.read(), server.wait(timeout=60)) == ("", "", 0)
     assert not (repo / "s").exists()
 

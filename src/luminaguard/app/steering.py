@@ -3,6 +3,7 @@
 import getpass
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +53,12 @@ class LastRun:
         path = places.state / "journal.db"
         if not path.exists():
             raise no_run_yet()
-        self._journal = SqliteJournal(path)
-        runs = self._journal.runs()
-        if not runs:
-            raise no_run_yet()
+        with ExitStack() as stack:
+            self._journal = stack.enter_context(SqliteJournal(path))
+            runs = self._journal.runs()
+            if not runs:
+                raise no_run_yet()
+            stack.pop_all()
         self.run: RunId = runs[-1]
         self._places = places
 

@@ -19,6 +19,7 @@ from luminaguard.engine.session import Session
 from luminaguard.engine.slots import Movement, Slots
 from luminaguard.engine.task import Task
 from luminaguard.engine.verify import verify
+from luminaguard.engine.words import is_over
 from luminaguard.model.facts import RUN, Fact
 from luminaguard.model.faults import Fault
 from luminaguard.model.ids import IssueId, Json, RunId, natural
@@ -26,6 +27,7 @@ from luminaguard.model.plan import Plan
 from luminaguard.planner.schedule import remaining_path
 
 LAST_WORDS_S = 60.0
+ASK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +139,7 @@ class _Work:
     def _serve(self, group: TaskGroup) -> None:
         group.start_soon(self._session.lander.serve)
         group.start_soon(self._book.follow, self._told)
+        group.start_soon(self._stop_unwanted)
         group.start_soon(self._session.doorway.watch)
         if self._herald is not None:
             group.start_soon(self._herald.serve)
@@ -150,6 +153,14 @@ class _Work:
         if fact.name in ("cancelled", "rejected", "landed"):
             self._session.lander.withdraw(IssueId(fact.subject))
         self._session.doorway.told(fact)
+
+    async def _stop_unwanted(self) -> None:
+        """Ask for ever: an agent that was about to start when nobody wanted it any more was not there to be asked."""
+        while True:
+            await anyio.sleep(ASK_EVERY_S)
+            for issue in self._at_work:
+                if is_over(self._book, issue):
+                    self._drivers.placement.stop(self._book.run, issue)
 
     async def _taken_in(self, plan: Plan, closed: frozenset[IssueId]) -> tuple[tuple[IssueId, ...], list[Task]]:
         """Write down what was closed; give who is asked for, and the tasks of those that have none at work."""

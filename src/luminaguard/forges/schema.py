@@ -1,10 +1,10 @@
 """The tables of the local tracker, made by the first process that opens the file."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from luminaguard.host.wal import use_wal
 from luminaguard.model.faults import UserFault
 
 BUSY_S = 30.0
@@ -161,27 +161,13 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if there == VERSION:
         return
     if there == 0:
-        _use_wal(connection)
+        use_wal(connection, within_s=BUSY_S)
     connection.execute("BEGIN IMMEDIATE")
     for step in _STEPS[_version(connection, path) :]:
         for statement in _statements(step):
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to the log. For this alone SQLite does not wait while another process does the same."""
-    deadline_s = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from luminaguard.host.wal import use_wal
 from luminaguard.model.faults import HostFault
 
 VERSION = 1
@@ -55,7 +56,7 @@ def opened(path: Path, *, durable: bool) -> sqlite3.Connection:
         path.touch(mode=0o600)  # its -wal and -shm get the same mode from SQLite
         db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("pragma journal_mode=wal")
+            use_wal(db, within_s=BUSY_S)
             db.execute(f"pragma synchronous={'full' if durable else 'normal'}")
             _make_ready(db, path)
         except BaseException:

@@ -212,12 +212,11 @@ def _signal_holder(path: Path, number: int) -> bool:
     said = path.read_text(encoding="ascii", errors="replace").strip()
     if not said.isdigit():
         return False  # it has just taken the lock: the next look finds its number
-    proc = Path("/proc") / said / "cmdline"
-    if Path("/proc/self").exists() and (not proc.exists() or b"luminaguard" not in proc.read_bytes()):
-        return False
     try:
+        if Path("/proc/self").exists() and b"luminaguard" not in (Path("/proc") / said / "cmdline").read_bytes():
+            return False
         os.kill(int(said), number)
-    except ProcessLookupError:
+    except (FileNotFoundError, ProcessLookupError):  # it has ended, or ends at this very moment
         return False
     return True
 

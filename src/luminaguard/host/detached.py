@@ -23,7 +23,8 @@ from luminaguard.model.faults import HostFault
 
 Cause = Literal["exited", "timeout", "cancelled", "output", "memory", "processes", "disk", "owner gone", "lost"]
 LOOK_EVERY_S = 0.5
-LOCK_LOOKS, LOCK_LOOK_S = 5, 0.005
+LOCK_LOOK_S = 0.005
+STARTS_WITHIN_S = 10.0
 END_WITHIN_S = 10.0
 BURIAL_LOOKS = 100
 
@@ -141,6 +142,7 @@ def start(
             return
         try:
             if not (place / "result.json").exists():
+                (place / "pid").unlink(missing_ok=True)  # of a lost shim: by now it may be anybody's
                 spec = _spec(place, command, timeout_s=timeout_s, stdin=stdin, out_bytes=out_bytes)
                 _write_for_us(place / "spec.json", json.dumps(spec))
                 _spawn(place, lock=lock, owner=owner_fd)
@@ -159,14 +161,23 @@ def _write_for_us(path: Path, text: str) -> None:
 
 def _lock_to_start(place: Path) -> int | None:
     """Take the lock of a place where nothing runs; None where a program runs or has ended."""
-    for _ in range(LOCK_LOOKS):
-        if (place / "result.json").exists():
-            return None
+    until = time.monotonic() + STARTS_WITHIN_S
+    while not (place / "result.json").exists():
         if (fd := try_lock(place / "lock")) is not None:
             return fd
-        # Somebody who only looks holds it for an instant; a shim holds it for good.
+        # A shim holds it for good; somebody who only looks, or only now starts one, for a moment.
+        if _is_there(place) or time.monotonic() > until:
+            return None
         time.sleep(LOCK_LOOK_S)
     return None
+
+
+def _is_there(place: Path) -> bool:
+    """Tell whether the shim of a place whose lock is held has a number by now, and is at work."""
+    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
+        os.kill(_pid_in(place), 0)
+        return True
+    return False
 
 
 def _spec(place: Path, command: Command, *, timeout_s: float, stdin: Path | None, out_bytes: int) -> dict[str, object]:
@@ -220,8 +231,13 @@ async def wait(place: Path) -> Ended:
 
 async def _pid_of(place: Path) -> int:
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return int((place / "pid").read_text(encoding="ascii"))
+        return _pid_in(place)
     return 0
+
+
+def _pid_in(place: Path) -> int:
+    """Read the shim's process id; while it is only being started there is none, or an empty file."""
+    return int((place / "pid").read_text(encoding="ascii"))
 
 
 def _open_pid(pid: int) -> int | None:
@@ -258,7 +274,9 @@ def _owner_pipe() -> Iterator[int]:
 
 def ask_to_stop(place: Path) -> None:
     """Ask the program of a place to stop: TERM inside, the end of the namespace 5 s later. Nothing where none runs."""
-    if not is_running(place):
-        return
-    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-        os.kill(int((place / "pid").read_text(encoding="ascii")), signal.SIGTERM)
+    until = time.monotonic() + STARTS_WITHIN_S
+    while is_running(place) and time.monotonic() < until:
+        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            os.kill(_pid_in(place), signal.SIGTERM)
+            return
+        time.sleep(LOCK_LOOK_S)  # it is only being started, and its number not yet written

@@ -10,6 +10,8 @@ from pathlib import Path
 from luminaguard.model.faults import UserFault
 
 ORPHANS_S = 30.0
+LOOKERS_S = 0.5
+"""Whoever asks if a run is at work holds its lock for an instant, with the last holder's number in the file."""
 
 
 def try_lock(path: Path) -> int | None:
@@ -38,14 +40,16 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _after_orphans(path: Path) -> int | None:
-    """Wait for the git children of a killed holder: they keep its lock open until they have ended."""
-    until = time.monotonic() + ORPHANS_S
-    while (pid := _holder(path)) and not _is_alive(pid) and time.monotonic() < until:
-        if (fd := try_lock(path)) is not None:
-            return fd
+def _after_others(path: Path) -> int | None:
+    """Wait for who only looks, and for the git children of a killed holder: they keep its lock until they end."""
+    began = time.monotonic()
+    while (fd := try_lock(path)) is None:
+        pid = _holder(path)
+        is_orphaned = pid != 0 and not _is_alive(pid)
+        if time.monotonic() - began > (ORPHANS_S if is_orphaned else LOOKERS_S):
+            return None
         time.sleep(0.02)
-    return None
+    return fd
 
 
 @contextmanager
@@ -56,9 +60,7 @@ def only_one(path: Path) -> Iterator[int]:
         UserFault: another process holds it; its process id is in the message.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd = try_lock(path)
-    if fd is None:
-        fd = _after_orphans(path)
+    fd = _after_others(path)
     if fd is None:
         holder = _holder(path) or "unknown"
         raise UserFault(

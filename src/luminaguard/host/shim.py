@@ -20,8 +20,12 @@ import time
 from typing import Any
 
 GRACE_S = 5.0
+GONE_WITHIN_S = 30.0
+"""How long the end of what was killed is waited for: on a busy machine that, too, takes its time."""
 LOOK_EVERY_S = 1.0
 CHUNK = 65536
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What asks a shim to stop its program."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LIBC: list[Any] = []
 TOLD = ("memory", "disk", "lost")
@@ -80,9 +84,13 @@ def nursery() -> int:
             message, fds, _, _ = socket.recv_fds(asked, 65536, 3)
             if not message:
                 return 0
+            # Kept until the shim can hear it: one that a request to stop ends before that would be taken for lost, and
+            # its program started again.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
             child = os.fork()
             if not child:
                 os._exit(forked(asked, os.fsdecode(message), fds))
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             # Written by us, who go on whatever becomes of the asker: whoever comes later finds whom to stop.
             with open(os.path.join(os.fsdecode(message), "pid"), "w", encoding="ascii") as file:  # noqa: PTH118, PTH123
                 file.write(f"{child}\n")
@@ -92,7 +100,10 @@ def nursery() -> int:
 
 
 def forked(asked: socket.socket, place: str, fds: list[int]) -> int:
-    """Be the shim of a place; `fds` are its lock, its log, and the owner's pipe where it is to end with its owner."""
+    """Be the shim of a place; `fds` are its lock, its log, and the owner's pipe where it is to end with its owner.
+
+    Requests to stop are blocked when this begins.
+    """
     os.setsid()
     asked.detach()
     null = os.open(os.devnull, os.O_RDONLY)
@@ -110,10 +121,9 @@ def main(place: str, owner: int) -> int:
     """Run what PLACE/spec.json says; 0 when the result is written. `owner` is a pipe's read end, or -1."""
     with open(os.path.join(place, "spec.json"), encoding="utf-8") as file:  # noqa: PTH118, PTH123 pathlib costs 6 ms
         spec = json.load(file)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     wake, wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_in, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+    for number in (*STOPS, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     began = time.monotonic()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -124,7 +134,7 @@ def main(place: str, owner: int) -> int:
     os.close(merged_in)
     if apart_in >= 0:
         os.close(apart_in)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     result = watch(spec, place, child, began, owner, wake, merged, apart, groups)
     empty(groups)
     result["seconds"] = time.monotonic() - began
@@ -161,7 +171,7 @@ def make_groups(wanted: list[dict[str, object]]) -> list[str]:
 def empty(groups: list[str]) -> None:
     """Kill what the program left running: without walls nothing else reaches what went into a session of its own."""
     for group in groups:
-        until = time.monotonic() + GRACE_S
+        until = time.monotonic() + GONE_WITHIN_S
         while (left := members(group)) and time.monotonic() < until:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -231,7 +241,7 @@ def become(spec: dict, groups: list[str], merged_in: int, apart_in: int) -> None
     os.dup2(merged_in, 2)
     os.chdir(spec["cwd"])
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE):
+    for number in (*STOPS, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     # The lock is the shim's alone: a program that kept it would look like a living shim.
@@ -260,9 +270,10 @@ def watch(  # noqa: C901, PLR0912, PLR0915, PLR0917 one loop over one select: ap
     status: int | None = None
     peak = 0
     reading = [fd for fd in (merged, apart) if fd >= 0]
-    looked = began
+    looked = now = began
     drain_until = 0.0
-    while status is None or (reading and time.monotonic() < drain_until):
+    # By the time of the last look: however late we are, what it said last is looked for once more.
+    while status is None or (reading and now < drain_until):
         ready, _, _ = select.select([*reading, wake, *([owner] if owner >= 0 else [])], [], [], LOOK_EVERY_S / 2)
         now = time.monotonic()
         stop = ""
@@ -343,7 +354,7 @@ def end_orphans() -> None:
     Orphans become our children (PR_SET_CHILD_SUBREAPER). bwrap itself ends as soon as it knows the exit code, a little
     before the namespace and what runs in it: whoever reads the result must not find them still writing.
     """
-    deadline = time.monotonic() + GRACE_S
+    deadline = time.monotonic() + GONE_WITHIN_S
     while time.monotonic() < deadline:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:

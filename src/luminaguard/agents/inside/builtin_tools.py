@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -16,6 +17,8 @@ OUTPUT_CHARS = 30_000
 READ_LINES = 2000
 COMMAND_S, COMMAND_MOST_S = 300.0, 3600.0
 DRAIN_S = 0.3
+HELD_PIECES = 16
+"""Of 64 KiB: as much as a pipe can hold."""
 LISTED = 500
 SEARCHED_BYTES = 2_000_000
 NOT_SEARCHED = frozenset({".git", "node_modules", ".venv", "__pycache__", ".mypy_cache", ".tox", "target"})
@@ -65,24 +68,38 @@ class _Kept:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._head, self._tail, self._dropped = bytearray(), bytearray(), 0
+        self._stream, self._has_ended = stream, False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._drain, args=(stream,), daemon=True)
+        self._thread = threading.Thread(target=self._drain, daemon=True)
         self._thread.start()
 
-    def _drain(self, stream: IO[bytes]) -> None:
-        while piece := os.read(stream.fileno(), 65_536):
-            with self._lock:
-                room = OUTPUT_CHARS - len(self._head)
-                self._head += piece[: max(0, room)]
-                self._tail += piece[max(0, room) :]
-                over = len(self._tail) - 2 * OUTPUT_CHARS
-                if over > OUTPUT_CHARS:
-                    del self._tail[:over]
-                    self._dropped += over
+    def _drain(self) -> None:
+        while not self._has_ended:
+            select.select([self._stream], [], [])
+            self._take()
+
+    def _take(self) -> bool:
+        """Take in what has been said by now; False where that is nothing, or the end."""
+        with self._lock:
+            if self._has_ended or not select.select([self._stream], [], [], 0)[0]:
+                return False
+            piece = os.read(self._stream.fileno(), 65_536)
+            self._has_ended = not piece
+            room = OUTPUT_CHARS - len(self._head)
+            self._head += piece[: max(0, room)]
+            self._tail += piece[max(0, room) :]
+            over = len(self._tail) - 2 * OUTPUT_CHARS
+            if over > OUTPUT_CHARS:
+                del self._tail[:over]
+                self._dropped += over
+            return bool(piece)
 
     def text(self) -> str:
         # What went on in the background may hold the stream open for ever.
         self._thread.join(DRAIN_S)
+        for _ in range(HELD_PIECES):
+            if not self._take():
+                break
         with self._lock:
             gap = f"\n[… {self._dropped} bytes left out …]\n".encode() if self._dropped else b""
             return bounded((bytes(self._head) + gap + bytes(self._tail)).decode(errors="replace"))

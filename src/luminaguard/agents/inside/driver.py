@@ -13,9 +13,9 @@ from luminaguard.agents.inside.task import EndedError, StoppedError, Task
 
 def run(drive: Callable[[Task, str], None]) -> int:
     """Run a driver to its end: 0 where the agent ended its turn, else 1 and a last line that says why."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
     try:
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
         told, prompt = task.read_task(), sys.stdin.read()
         with task.prepared(told), nothing_left():
             drive(told, prompt)
@@ -41,11 +41,13 @@ def nothing_left() -> Iterator[None]:
     try:
         yield
     finally:
-        _be_deaf()
-        processes.end_all()
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        try:
+            _be_deaf()
+        finally:  # it may come just here, too
+            processes.end_all()
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
 def _stop(_number: int, _frame: types.FrameType | None) -> None:

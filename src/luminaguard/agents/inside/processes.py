@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from luminaguard.agents.inside.task import EndedError
 
 PR_SET_CHILD_SUBREAPER = 36
 TERM_S = 2.0
+GONE_WITHIN_S = 10.0
+"""How long the end of what was killed is waited for."""
 LOOK_S = 0.02
 ENDS_WITHIN_S = 10.0
 """What a program may take to end by itself when it has said its last."""
@@ -55,15 +58,17 @@ def descendants(root: int) -> list[int]:
 def end_all(*, spare: frozenset[int] = frozenset(), term_s: float = TERM_S) -> None:
     """End all that descends from us, but what was there before: TERM, then KILL until nothing is left."""
     signalled: set[int] = set()
-    deadline = time.monotonic() + term_s
+    deadline, killed_at = time.monotonic() + term_s, math.inf
     while left := _left(spare):
-        is_late = time.monotonic() > deadline
+        now = time.monotonic()
+        if now > killed_at + GONE_WITHIN_S:
+            return  # in an uninterruptible sleep: the end of the walls takes it
+        is_late = now > deadline
         for pid in left if is_late else set(left) - signalled:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL if is_late else signal.SIGTERM)
         signalled |= set(left)
-        if time.monotonic() > deadline + term_s:
-            return  # in an uninterruptible sleep: the end of the walls takes it
+        killed_at = min(killed_at, now) if is_late else killed_at
         time.sleep(LOOK_S)
 
 
@@ -89,8 +94,8 @@ class Lines:
                 self._kept.append(line)
 
     def text(self) -> str:
-        """Give the last lines."""
-        self._thread.join(timeout=0.5)
+        """Give the last lines, when whatever could say more has ended."""
+        self._thread.join(GONE_WITHIN_S)
         return b"".join(self._kept).decode(errors="replace").strip()
 
 
@@ -129,15 +134,22 @@ def run_lines(
         lines = Lines(child.stderr)
         threading.Thread(target=_feed, args=(child.stdin, stdin.encode()), daemon=True).start()
         threading.Thread(target=_end_with, args=(child,), daemon=True).start()
-        while line := child.stdout.readline(LINE_BYTES):
-            grace_s = each(line)
-            if grace_s == 0.0:
-                return 0, lines.text()
-            if grace_s is not None:
-                _end_after(grace_s)
-        return child.wait(), lines.text()
+        code = _heard(child, each)
     finally:
         end_all()
+    return code, lines.text()
+
+
+def _heard(child: subprocess.Popen[bytes], each: Callable[[bytes], float | None]) -> int:
+    """Hand on what a program prints until it has ended, or has said its last; give its exit code."""
+    assert child.stdout is not None
+    while line := child.stdout.readline(LINE_BYTES):
+        grace_s = each(line)
+        if grace_s == 0.0:
+            return 0
+        if grace_s is not None:
+            _end_after(grace_s)
+    return child.wait()
 
 
 def _end_after(grace_s: float) -> None:

@@ -30,7 +30,7 @@ CONNECTIONS = 512
 SILENT_S = 20.0
 """Seconds that a caller may be connected and ask nothing."""
 
-END_S, END_BESIDE_S, CUT_S = 5, 1, 2.0
+END_S, END_BESIDE_S, CUT_S = 5, 1, 10.0
 """Seconds that requests under way get at the end; and once they are cut off, to end their programs."""
 
 
@@ -43,7 +43,7 @@ class Address:
 
 
 def unix_socket(path: Path) -> socket.socket:
-    """Open a Unix socket that only its owner reaches; what a killed server left is replaced.
+    """Listen on a Unix socket that only its owner reaches; what a killed server left is replaced.
 
     Raises:
         UserFault: the path is too long, somebody listens there, or something else lies there.
@@ -53,15 +53,14 @@ def unix_socket(path: Path) -> socket.socket:
         raise UserFault(f"{path} is too long for a socket", hint="name a shorter one: --socket /tmp/forge.sock")
     _clear(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         listener.bind(str(path))
+        path.chmod(0o600)  # before it listens, so nobody else was ever let in; a umask would be that of all threads
+        listener.listen()  # at once: one that does not listen yet looks to the next server as if it was left
     except OSError as exc:
         listener.close()
         raise HostFault(f"cannot listen on {path}: {exc.strerror}", hint="name another with --socket PATH") from exc
-    finally:
-        os.umask(before)
     return listener
 
 
@@ -80,7 +79,7 @@ def _clear(path: Path) -> None:
 
 
 def tcp_socket(address: Address) -> socket.socket:
-    """Open a TCP socket.
+    """Listen on a TCP socket.
 
     Raises:
         UserFault: there is no such address here, or it is taken.
@@ -97,6 +96,7 @@ def _bound(listener: socket.socket, place: tuple[str | int | bytes, ...]) -> soc
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
+        listener.listen()  # at once: an address is taken from then on, not from the bind
     except BaseException:
         listener.close()
         raise

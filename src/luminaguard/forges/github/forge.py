@@ -69,7 +69,8 @@ class GitHub:
         """
         self._repository = repository
         self._credentials = credentials
-        line = Line(repository or Repository(owner="", name=""), credentials or _NOBODY, transport=transport)
+        where = repository or Repository(owner="", name="")
+        line = Line(where, credentials or _NOBODY, transport=transport, clock=clock)
         self._wire = Wire(line, sleep=sleep, clock=clock)
         self._comments = Comments(self._wire)
         self._issues = Issues(self._wire, self._comments, filters=filters)

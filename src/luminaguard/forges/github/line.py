@@ -8,7 +8,7 @@ import importlib
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -64,10 +64,18 @@ class Answer:
 class Line:
     """Sends calls as one user or App. Inside `open()` connections are kept; outside each call makes its own."""
 
-    def __init__(self, repository: Repository, credentials: Credentials, *, transport: object | None = None) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        credentials: Credentials,
+        *,
+        transport: object | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.repository = repository
         self.credentials = credentials
         self._transport = transport  # an httpx.AsyncBaseTransport
+        self._clock = clock
         self._client: Any = None
         self._as_app: Any = None  # signs with the App's key; None where we have a token of our own
         self._installation = 0
@@ -149,7 +157,7 @@ class Line:
     async def _token_after(self, spent: str) -> str:
         """Give a token of the installation other than one that was refused; several that ask at once get the same."""
         async with self._first:
-            if self._token == spent or time.time() >= self._good_until:
+            if self._token == spent or self._clock() >= self._good_until:
                 await self._renew()
             return self._token
 
