@@ -331,7 +331,7 @@ def test_threads_that_tell_the_same_at_once_tell_it_once(store: TrackerStore, pu
     start = Barrier(6)
 
     def tell(_: int) -> None:
-        start.wait(timeout=60)
+        start.wait(timeout=240)
         told(TrackerStore(store.path), pull)
 
     with ThreadPoolExecutor(6) as pool:
@@ -344,7 +344,7 @@ def test_processes_that_tell_the_same_at_once_tell_it_once(store: TrackerStore, 
         "import sys; from importlib.util import module_from_spec, spec_from_file_location; from pathlib import Path\n"
         "from luminaguard.forges.store import TrackerStore\n"
         f"spec = spec_from_file_location('told', {__file__!r}); tests = module_from_spec(spec)\n"
-        "spec.loader.exec_module(tests); print(flush=True); sys.stdin.readline()\n"
+        "spec.loader.exec_module(tests); print(flush=True); sys.stdin.read()\n"
         "tests.told(TrackerStore(Path(sys.argv[1])), sys.argv[2])\n"
     )
     argv = [sys.executable, "-W", "error", "-c", script, str(store.path), pull]
@@ -354,6 +354,10 @@ def test_processes_that_tell_the_same_at_once_tell_it_once(store: TrackerStore, 
         assert worker.stdout is not None
         worker.stdout.readline()
     for worker in workers:
-        worker.communicate(b"go\n", timeout=120)
+        assert worker.stdin is not None
+        worker.stdin.close()  # all at once: nobody is waited for before the last was told
+    for worker in workers:
+        worker.stdin = None
+        worker.communicate(timeout=240)
     assert [worker.returncode for worker in workers] == [0, 0, 0]
     all_is_there_once(store, pull)

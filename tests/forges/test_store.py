@@ -2,6 +2,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -143,14 +144,28 @@ def test_change_outlives_a_kill(store: TrackerStore) -> None:
 
 def test_processes_that_make_the_file_at_once_all_succeed(store: TrackerStore) -> None:
     script = (
-        "import sys; from pathlib import Path; from luminaguard.forges.store import TrackerStore; sys.stdin.readline();"
-        "TrackerStore(Path(sys.argv[1])).add('a')"
+        "import sys; from pathlib import Path; from luminaguard.forges.store import TrackerStore; print(flush=True);"
+        "sys.stdin.read(); TrackerStore(Path(sys.argv[1])).add('a')"
     )
-    workers = [subprocess.Popen([sys.executable, "-c", script, store.path], stdin=subprocess.PIPE) for _ in range(6)]
-    for worker in workers:
-        worker.communicate(b"go\n", timeout=120)
+    argv, pipe = [sys.executable, "-c", script, str(store.path)], subprocess.PIPE
+    workers = [subprocess.Popen(argv, stdin=pipe, stdout=pipe) for _ in range(6)]
+    all_begin(workers)
     assert [worker.returncode for worker in workers] == [0] * 6
     assert sorted(issue.id for issue in store.issues()) == ["1", "2", "3", "4", "5", "6"]
+
+
+def all_begin(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Wait for a line of each, close the inputs of all, and wait for their ends."""
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.close()
+    for worker in workers:
+        assert worker.stdout is not None
+        worker.stdout.close()
+        worker.wait(timeout=240)
 
 
 def test_threads_that_make_the_file_at_once_all_succeed(tmp_path: Path) -> None:
@@ -158,7 +173,7 @@ def test_threads_that_make_the_file_at_once_all_succeed(tmp_path: Path) -> None:
         start = Barrier(6)
 
         def add(_: int, path: Path = tmp_path / f"{number}.db", start: Barrier = start) -> str:
-            start.wait(timeout=60)
+            start.wait(timeout=240)
             return TrackerStore(path).add("a").id
 
         with ThreadPoolExecutor(6) as pool:

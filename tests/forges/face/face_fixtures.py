@@ -42,7 +42,7 @@ def running(project: Path, tmp_path: Path) -> Iterator[Running]:
             yield running_at(project, first.split(" and ")[1].strip(), tmp_path)
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(timeout=240)
     told = log.read_text()
     assert "Traceback" not in told, told
 

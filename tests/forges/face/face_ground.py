@@ -30,7 +30,7 @@ def git(folder: Path, *args: str, check: bool = True, **env: str) -> subprocess.
         text=True,
         capture_output=True,
         check=check,
-        timeout=60,
+        timeout=240,
     )
 
 
@@ -99,7 +99,7 @@ class Running:
 
     def gh(self, *args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [BIN / "gh", *args], cwd=cwd, env=self.env, text=True, capture_output=True, check=False, timeout=60
+            [BIN / "gh", *args], cwd=cwd, env=self.env, text=True, capture_output=True, check=False, timeout=240
         )
 
 

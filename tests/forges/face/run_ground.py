@@ -80,7 +80,7 @@ def luminaguard(clone: Path, running: Running, *words: str) -> subprocess.Comple
         text=True,
         capture_output=True,
         check=False,
-        timeout=280,
+        timeout=800,
     )
 
 
@@ -118,7 +118,7 @@ def facts(clone: Path, issue: str) -> list[str]:
 
 def wait_for(clone: Path, issue: str, name: str, session: subprocess.Popen[bytes]) -> None:
     """Wait for a fact, by its kind or its name, or for the end of the session."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while session.poll() is None and not any(name in (kind, kind.partition(":")[0]) for kind in facts(clone, issue)):
         assert time.monotonic() < until, (clone.parent / "log").read_text()
         time.sleep(0.005)

@@ -7,6 +7,8 @@ import pytest
 from face_ground import Running, git
 from run_ground import facts, luminaguard, opened, set_up, told
 
+pytestmark = pytest.mark.timeout(900)  # each is several runs of the command
+
 BRANCH = "feature/issue-1"
 
 

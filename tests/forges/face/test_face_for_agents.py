@@ -180,7 +180,9 @@ def test_beside_a_session_it_serves_until_the_block_ends_and_raises_what_the_blo
         app = face_without_git(ground.site, ground.tokens)
         async with served_beside(app, unix_socket(path)):
             transport = httpx.AsyncHTTPTransport(uds=str(path))
-            async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=headers) as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://x", headers=headers, timeout=240
+            ) as client:
                 assert (await client.get(REPO)).status_code == 200
                 fetched = await client.get("/ann/demo.git/info/refs?service=git-upload-pack")
                 assert fetched.status_code == 404

@@ -47,7 +47,7 @@ def slow(go: threading.Event, begun: threading.Event) -> Starlette:
 
     def wait() -> None:
         begun.set()
-        assert go.wait(60)
+        assert go.wait(240)
 
     async def blocking(_request: Request) -> Response:
         await to_thread.run_sync(wait)
@@ -64,7 +64,7 @@ def slow(go: threading.Event, begun: threading.Event) -> Starlette:
 
 def asked(path: Path, words: bytes) -> socket.socket:
     caller = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    caller.settimeout(30)
+    caller.settimeout(120)
     caller.connect(str(path))
     caller.sendall(words)
     return caller
@@ -129,10 +129,8 @@ def test_a_bug_of_ours_is_logged_once_and_answered(tmp_path: Path, caplog: pytes
 
     async def served() -> int:
         app = Starlette(routes=[Route("/", broken)])
-        async with served_beside(app, unix_socket(tmp_path / "s")):
-            transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / "s"))
-            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-                return (await client.get("/")).status_code
+        async with served_beside(app, unix_socket(tmp_path / "s")), client_on(tmp_path / "s", "one") as client:
+            return (await client.get("/")).status_code
 
     assert anyio.run(served) == 500
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -146,7 +144,7 @@ def test_a_bug_of_ours_is_logged_once_and_answered(tmp_path: Path, caplog: pytes
 
 def client_on(path: Path, token: str) -> httpx.AsyncClient:
     transport = httpx.AsyncHTTPTransport(uds=str(path), limits=httpx.Limits(max_connections=None))
-    return httpx.AsyncClient(transport=transport, base_url="http://x", headers={"Authorization": token}, timeout=60)
+    return httpx.AsyncClient(transport=transport, base_url="http://x", headers={"Authorization": token}, timeout=240)
 
 
 def test_who_is_only_connected_takes_no_place(tmp_path: Path) -> None:
@@ -223,7 +221,7 @@ class Counted:
             self.now += 1
             self.most = max(self.most, self.now)
             self.begun.release()
-            await to_thread.run_sync(self.go.wait, 60)
+            await to_thread.run_sync(self.go.wait, 240)
             self.now -= 1
         await Response("done")(scope, receive, send)
 
@@ -288,7 +286,7 @@ def test_a_server_that_is_told_to_end_ends_in_order_and_takes_its_socket_along(
         begun_at(process)
         assert (tmp_path / "s").exists()
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=120)
     assert process.returncode in (0, 130), told
     assert "Traceback" not in told
     assert not (tmp_path / "s").exists()
@@ -311,18 +309,27 @@ def test_a_server_that_is_told_twice_ends_at_once_says_nothing_of_what_was_under
             stack.enter_context(socket.create_connection(place)).sendall(words.encode())
         pid = backend_of(process.pid)
         process.send_signal(signal.SIGINT)
-        wait_until_closed(place)
+        wait_until_closed(tmp_path / "s")
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=120)
     assert [line for line in told.splitlines() if not line.startswith(("error: interrupted", "hint: "))] == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert not is_backend(pid)
 
 
-def wait_until_closed(place: tuple[str, int]) -> None:
-    with contextlib.suppress(ConnectionError):
+def wait_until_closed(path: Path) -> None:
+    """Look at the Unix socket: a port may be another test's the moment after."""
+    with contextlib.suppress(ConnectionError, FileNotFoundError):
         while True:
-            socket.create_connection(place).close()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+                caller.connect(str(path))
+
+
+def is_backend(pid: int) -> bool:
+    """Tell whether it is still that git: one that ended and was not asked after has no words, another has others."""
+    try:
+        return b"http-backend" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def backend_of(server_pid: int) -> int:
@@ -352,7 +359,9 @@ def test_of_callers_that_talk_nonsense_nothing_is_said(
     def started(served: Served) -> None:
         def ask() -> None:
             for words in NONSENSE:
-                with asked(served.socket, words) as caller:
+                with asked(served.socket, b"") as caller:
+                    with contextlib.suppress(ConnectionError):  # it has heard enough before we have said all
+                        caller.sendall(words)
                     got.append(caller.recv(12)[9:])
             os.kill(os.getpid(), signal.SIGINT)
 

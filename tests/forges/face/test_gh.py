@@ -130,6 +130,7 @@ run = ["test -f README.md"]
 """
 
 
+@pytest.mark.timeout(900)
 def test_gh_fills_the_backlog_of_a_run_and_sees_what_became_of_it(running: Running, tmp_path: Path) -> None:
     said(running, "issue", "create", "-t", "Add the first file", "-b", "Make it.")
     said(running, "issue", "create", "-t", "Add the second file", "-b", "After the first.", "--blocked-by", "1")
@@ -137,7 +138,7 @@ def test_gh_fills_the_backlog_of_a_run_and_sees_what_became_of_it(running: Runni
     settings = SETTINGS.format(python=sys.executable, agent=tmp_path / "agent.py")
     commit(running.folder, "luminaguard.toml", settings)
     argv = [sys.executable, "-m", "luminaguard", "run", "--repo", str(running.folder)]
-    ran = subprocess.run(argv, text=True, capture_output=True, check=False, timeout=120)
+    ran = subprocess.run(argv, text=True, capture_output=True, check=False, timeout=800)
     assert ran.returncode == 0, ran.stderr + ran.stdout
     issues = read(running, "issue", "list", "--state", "all", "--json", "number,state,closedByPullRequestsReferences")
     assert [(it["number"], it["state"]) for it in issues] == [(2, "CLOSED"), (1, "CLOSED")]

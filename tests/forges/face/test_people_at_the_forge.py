@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from face_ground import Running, git
 from run_ground import LISTENER, facts, luminaguard, opened, set_up, started, told, wait_for
 
 from luminaguard.forges.store import TrackerStore
 from luminaguard.forges.talk import Remark, Talk
 from luminaguard.model.ids import Oid
+
+pytestmark = pytest.mark.timeout(900)  # each is several runs of the command
 
 HUMAN = '[landing]\napprove = "human"\n'
 TRUSTED = '[trust]\nauthors = ["ann", "Ann", "bob"]\n'
@@ -83,7 +86,7 @@ def test_a_pull_request_that_a_person_closed_does_not_land_before_a_retry(runnin
 
 WAITER = """
 import os, pathlib, time
-attempt, go, until = os.environ["LUMINAGUARD_ATTEMPT"], pathlib.Path({go!r}), time.monotonic() + 60
+attempt, go, until = os.environ["LUMINAGUARD_ATTEMPT"], pathlib.Path({go!r}), time.monotonic() + 600
 while attempt == "2" and not go.exists() and time.monotonic() < until:
     time.sleep(0.05)
 pathlib.Path(f"made{{attempt}}.txt").write_text(attempt)
@@ -98,7 +101,7 @@ def test_an_issue_that_a_person_closes_while_its_agent_is_at_work_does_not_land(
     wait_for(clone, "1", "placed:1.1", session)
     told(running, "issue", "close", "1", "--reason", "not planned")
     go.touch()
-    session.wait(timeout=120)
+    session.wait(timeout=600)
     assert "cancelled:1" in facts(clone, "1")
     assert "made1.txt" not in git(running.folder, "ls-tree", "--name-only", "main").stdout
     assert git(running.folder, "show", "feature/issue-1:made1.txt").stdout == "1"
@@ -114,7 +117,7 @@ def test_merged_by_a_person_while_the_next_attempt_is_at_work_it_lands_once(runn
     wait_for(clone, "1", "placed:2.1", session)
     told(running, "pr", "merge", str(pull), "--squash")
     go.touch()
-    assert session.wait(timeout=120) == 0, (clone.parent / "log").read_text()
+    assert session.wait(timeout=600) == 0, (clone.parent / "log").read_text()
     assert [one["state"] for one in json.loads(told(running, "pr", "list", "--state", "all", "--json", "state"))] == [
         "MERGED"
     ]

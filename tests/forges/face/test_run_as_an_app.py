@@ -22,6 +22,8 @@ from luminaguard.forges.once import Unsent
 from luminaguard.model.faults import UserFault
 from luminaguard.model.ids import IssueId, Oid
 
+pytestmark = pytest.mark.timeout(900)  # whole runs of the command
+
 ACCOUNT = "luminaguard[bot]"
 PUSH = "POST /ann/demo.git/git-receive-pack"
 ISSUES = ("152", "154", "155")
@@ -31,7 +33,7 @@ issue, shared = os.environ["LUMINAGUARD_ISSUE"], pathlib.Path({shared!r})
 settings = subprocess.run(["git", "config", "--list"], text=True, capture_output=True).stdout
 environment = "\\n".join(f"{{name}}={{value}}" for name, value in os.environ.items())
 (shared / f"seen_{{issue}}").write_text(f"{{environment}}\\n{{settings}}")
-until = time.monotonic() + 120
+until = time.monotonic() + 600
 while issue != "155" and not all((shared / f"seen_{{one}}").exists() for one in ("152", "154")):
     if time.monotonic() > until:
         sys.exit("the other one was not at work at the same time")

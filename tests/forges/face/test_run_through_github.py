@@ -12,6 +12,8 @@ from run_ground import luminaguard, opened, set_up, started, told, wait_for
 
 from luminaguard.forges.store import TrackerStore
 
+pytestmark = pytest.mark.timeout(900)  # each is several runs of the command
+
 
 def test_twenty_issues_in_three_waves_are_merged_and_closed(running: Running, clone: Path) -> None:
     store = TrackerStore(running.folder / ".git/luminaguard/tracker.db")
@@ -94,7 +96,7 @@ def test_a_run_that_watches_works_on_what_gets_the_label_and_on_nothing_else(run
         assert told(running, "issue", "view", "1", "--json", "state", "-q", ".state") == "OPEN"
     finally:
         watching.send_signal(signal.SIGINT)
-        code = watching.wait(timeout=60)
+        code = watching.wait(timeout=240)
     assert code == 130, (clone.parent / "log").read_text()
     subjects = git(running.folder, "log", "--first-parent", "--format=%s", "main").stdout
     assert "Part 2" in subjects
@@ -103,7 +105,7 @@ def test_a_run_that_watches_works_on_what_gets_the_label_and_on_nothing_else(run
 
 
 def closed_within(running: Running, url: str, watching: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while told(running, "issue", "view", url.rpartition("/")[2], "--json", "state", "-q", ".state") != "CLOSED":
         assert watching.poll() is None, "the run has ended"
         assert time.monotonic() < until, "nobody has worked on it"

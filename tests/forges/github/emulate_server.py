@@ -51,7 +51,7 @@ def _started(folder: Path, listener: socket.socket) -> subprocess.Popen[str]:
 
 def client_of(url: str, full: str, token: str) -> httpx.Client:
     """Give what asks about one repository as a person."""
-    return httpx.Client(base_url=f"{url}repos/{full}/", headers={"Authorization": f"Bearer {token}"})
+    return httpx.Client(base_url=f"{url}repos/{full}/", headers={"Authorization": f"Bearer {token}"}, timeout=240)
 
 
 def commit_on(client: httpx.Client, branch: str) -> Oid:

@@ -100,7 +100,8 @@ def test_issue_goes_all_the_way_for_an_app_and_what_it_made_is_the_apps(url: str
 
 
 def tokens(url: str) -> list[dict[str, Json]]:
-    found: list[dict[str, Json]] = httpx.get(f"{url}_emulate/installation-tokens").json()["installation_tokens"]
+    answer = httpx.get(f"{url}_emulate/installation-tokens", timeout=240)
+    found: list[dict[str, Json]] = answer.json()["installation_tokens"]
     return found
 
 

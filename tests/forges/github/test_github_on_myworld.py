@@ -54,9 +54,9 @@ def world(tmp_path: Path) -> Iterator[httpx.Client]:
             said = iter(server.stdout.readline, "")
             heard = (re.search(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", line) for line in said)
             at = next(found[1] for found in heard if found)
-            token = httpx.get(f"{at}/envs/demo").json()["credentials"]["agent"]["github_token"]
+            token = httpx.get(f"{at}/envs/demo", timeout=240).json()["credentials"]["agent"]["github_token"]
             with httpx.Client(
-                base_url=f"{at}/gw/api.github.com/", headers={"Authorization": f"Bearer {token}"}
+                base_url=f"{at}/gw/api.github.com/", headers={"Authorization": f"Bearer {token}"}, timeout=240
             ) as client:
                 yield client
         finally:

@@ -143,7 +143,6 @@ def test_answer_that_is_nested_without_end_is_no_answer(server: Server, forge: G
     assert read(forge) == "First"
 
 
-@pytest.mark.timeout(60)
 def test_list_whose_next_page_is_one_that_was_read_is_the_servers_fault(server: Server, forge: GitHub) -> None:
     server.refuses = {"/issues$": (200, {"link": '</repos/octo/demo/issues?page=1>; rel="next"'})}
     with pytest.raises(HostFault, match=r"repos/octo/demo/issues has no end"):

@@ -210,7 +210,7 @@ async def whole_way(lab: Lab, *, merging: bool) -> None:
 
 
 @pytest.mark.parametrize("name", LABS)
-@settings(max_examples=250, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(faults=st.lists(st.sampled_from(FAULTS), max_size=24), merging=st.booleans())
 def test_no_fault_makes_a_second_pull_comment_or_merge(name: str, faults: list[str], *, merging: bool) -> None:
     lab = filled(LABS[name]())
