@@ -43,9 +43,9 @@ test-slow: compiled
 	$(BIN)/pytest -m "slow and not vm" $(ARGS)
 
 # The hypervisor layer: needs QEMU, mkfs.erofs and a C compiler (Debian: qemu-system-x86, erofs-utils, gcc, libc6-dev), and
-# skips what it misses. One after the other: guests that wait for a processor fail their deadlines.
+# skips what it misses.
 test-vm: .venv/.emulates compiled
-	$(BIN)/pytest -m "vm and not slow" $(ARGS)
+	$(BIN)/pytest -n 2 -m "vm and not slow" $(ARGS)
 
 test-vm-slow: .venv/.emulates compiled
 	$(BIN)/pytest -m "vm and slow" $(ARGS)

@@ -121,9 +121,11 @@ class Relay:
                     self.has_done = True
                     self.cut()
                 target.sendall(data)
+        # Closed as by a host that is gone: whoever still sends is refused, and does not wait for room.
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def _accept(self, server: socket.socket) -> None:
         host, _, port = self.target.rpartition(":")
