@@ -87,12 +87,3 @@ def start(
     child.stdin.close()
     child.stdin = None
     return Started(child=child, tree=tree)
-
-
-def is_running(pid: int) -> bool:
-    """Tell whether a process is at work; one that has ended and that nobody has asked after yet is not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"

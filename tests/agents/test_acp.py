@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import pytest
 import scripted_acp_agent
-from playing import Started, is_running, start
+from playing import Started, start
 from scripted_gateway import ScriptedGateway, scripted_gateway
+from tests.alive import is_alive
 
 from luminaguard.agents.access import ModelAccess
 from luminaguard.agents.acp import AcpAgent
@@ -210,7 +211,7 @@ def test_stop_is_said_first_and_then_made(gateway: ScriptedGateway, tmp_path: Pa
     code, out = started.end()
     assert (code, out.splitlines()[-1]) == (1, "ended: it was asked to stop")
     assert (started.tree / "CANCELLED").exists() is (how is True)
-    assert not is_running(sleeper)
+    assert not is_alive(sleeper)
 
 
 def _sleeping(started: Started) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playing import Started, is_running, start
+from playing import Started, start
 from scripted_gateway import ScriptedGateway, scripted_gateway
 from scripted_model import ScriptedModel, scripted_model
+from tests.alive import is_alive
 
 from luminaguard.agents.access import Api, ModelAccess
 from luminaguard.agents.builtin import BuiltinAgent
@@ -153,7 +154,7 @@ def test_it_ends_when_it_is_asked_to_and_leaves_nothing(gateway: ScriptedGateway
     started.child.send_signal(signal.SIGTERM)
     code, out = started.end()
     assert (code, out.splitlines()[-1]) == (1, "ended: it was asked to stop")
-    assert not is_running(sleeper)
+    assert not is_alive(sleeper)
 
 
 def _sleeping(started: Started) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from playing import is_running
+from tests.alive import is_alive
 
 DRIVER = """
 import os, signal, subprocess, sys
@@ -27,30 +27,32 @@ sys.exit(driver.run(drive))
 """
 
 
+def told(home: Path) -> dict[str, str]:
+    return {**os.environ, "LUMINAGUARD_AGENT": '{"agent": "any"}', "HOME": str(home)}
+
+
 @pytest.mark.parametrize(
     ("how", "code", "last"),
     [("ended", 0, []), ("failed", 1, ["ended: no more"]), ("stopped", 1, ["ended: it was asked to stop"])],
 )
 def test_nothing_that_it_started_outlives_a_driver(tmp_path: Path, how: str, code: int, last: list[str]) -> None:
-    env = {**os.environ, "LUMINAGUARD_AGENT": '{"agent": "any"}', "HOME": str(tmp_path)}
     argv = (sys.executable, "-c", DRIVER)
     ran = subprocess.run(
-        argv, check=False, input=how, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        argv, check=False, input=how, env=told(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     pid, *said = ran.stdout.splitlines()
     assert (ran.returncode, said) == (code, last), ran.stderr
-    assert not is_running(int(pid))
+    assert not is_alive(int(pid))
 
 
 def test_request_to_stop_during_the_end_does_not_cut_it_short(tmp_path: Path) -> None:
     deaf = DRIVER.replace("echo $$; exec sleep 600", "trap '' TERM; echo $$; while :; do sleep 1; done")
-    env = {**os.environ, "LUMINAGUARD_AGENT": '{"agent": "any"}', "HOME": str(tmp_path)}
     child = subprocess.Popen(
         (sys.executable, "-c", deaf),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=env,
+        env=told(tmp_path),
         cwd=tmp_path,
         text=True,
     )
@@ -60,11 +62,11 @@ def test_request_to_stop_during_the_end_does_not_cut_it_short(tmp_path: Path) ->
     child.stdin.close()
     child.stdin = None
     pid = int(child.stdout.readline())
-    while is_running(pid) and child.poll() is None:
+    while is_alive(pid) and child.poll() is None:
         child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=60)
     assert (child.returncode, err) in {(0, ""), (1, "")}
-    assert not is_running(pid)
+    assert not is_alive(pid)
 
 
 FIRST_AT_THE_END = """
@@ -79,14 +81,13 @@ driver._be_deaf = be_deaf
 
 
 def test_request_to_stop_right_before_the_end_leaves_nothing(tmp_path: Path) -> None:
-    env = {**os.environ, "LUMINAGUARD_AGENT": '{"agent": "any"}', "HOME": str(tmp_path)}
     argv = (sys.executable, "-c", DRIVER.replace("\nsys.exit", FIRST_AT_THE_END + "\nsys.exit"))
     ran = subprocess.run(
-        argv, check=False, input="ended", env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        argv, check=False, input="ended", env=told(tmp_path), cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     pid, *said = ran.stdout.splitlines()
     assert (ran.returncode, said) == (1, ["ended: it was asked to stop"]), ran.stderr
-    assert not is_running(int(pid))
+    assert not is_alive(int(pid))
 
 
 LATE = """

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from tests.alive import is_alive
 from tests.gateway.conftest import Client, Open, Stage, new_run, providers_at, wait_until
 from tests.gateway.upstream import Reply, Upstream, messages_events, stream
 
@@ -26,13 +27,6 @@ from luminaguard.model.faults import HostFault, UserFault
 from luminaguard.model.ids import IssueId
 
 ASK = {"model": "claude-opus-5-5", "stream": True, "messages": ["x" * 4000]}
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_a_gateway_killed_in_mid_call_is_started_again_and_the_call_is_counted(open_stage: Open) -> None:

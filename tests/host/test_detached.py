@@ -10,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from tests.alive import is_alive
 
 from luminaguard.host.detached import (
     LOST,
@@ -53,13 +54,6 @@ async def said(path: Path) -> str:
         while not (path.exists() and path.read_text().endswith("\n")):  # noqa: ASYNC110 another process writes it
             await anyio.sleep(0.01)
     return path.read_text().strip()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def zombies() -> set[int]:

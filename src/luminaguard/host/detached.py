@@ -174,9 +174,10 @@ def _lock_to_start(place: Path) -> int | None:
 
 def _is_there(place: Path) -> bool:
     """Tell whether the shim of a place whose lock is held has a number by now, and is at work."""
-    with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError, PermissionError):
-        os.kill(_pid_in(place), 0)
-        return True
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if pid := _pid_in(place):
+            os.kill(pid, 0)
+            return True
     return False
 
 
@@ -214,7 +215,7 @@ def _spawn(place: Path, *, lock: int, owner: int) -> None:
 
 async def wait(place: Path) -> Ended:
     """Wait for the program of a place; "lost" where its shim is gone without a result."""
-    pid = await _pid_of(place)
+    pid = _pid_in(place)
     pidfd = _open_pid(pid)
     try:
         while (found := result_of(place)) is None:
@@ -229,15 +230,11 @@ async def wait(place: Path) -> Ended:
             os.close(pidfd)
 
 
-async def _pid_of(place: Path) -> int:
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        return _pid_in(place)
-    return 0
-
-
 def _pid_in(place: Path) -> int:
-    """Read the shim's process id; while it is only being started there is none, or an empty file."""
-    return int((place / "pid").read_text(encoding="ascii"))
+    """Read the shim's process id; 0 while it is only being started, with no file there or an empty one."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int((place / "pid").read_text(encoding="ascii"))
+    return 0
 
 
 def _open_pid(pid: int) -> int | None:
@@ -276,7 +273,8 @@ def ask_to_stop(place: Path) -> None:
     """Ask the program of a place to stop: TERM inside, the end of the namespace 5 s later. Nothing where none runs."""
     until = time.monotonic() + STARTS_WITHIN_S
     while is_running(place) and time.monotonic() < until:
-        with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
-            os.kill(_pid_in(place), signal.SIGTERM)
-            return
+        with contextlib.suppress(ProcessLookupError):
+            if pid := _pid_in(place):
+                os.kill(pid, signal.SIGTERM)
+                return
         time.sleep(LOCK_LOOK_S)  # it is only being started, and its number not yet written
