@@ -83,6 +83,7 @@ class Doorway:
         """Wait until an agent may start: no pause by a person, no limit of a provider."""
         while True:
             await self.take_in()
+            self._book.take_in()  # a pause counts from the moment in which it was written down
             if self.is_paused():
                 with movement.parked():
                     while self.is_paused():
